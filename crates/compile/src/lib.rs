@@ -1,0 +1,1 @@
+//! The explanation compiler: graph in, graph with prediction and attribution out.

@@ -1,0 +1,1 @@
+//! Open any trained model: load, explain, compile, cover.

@@ -1,0 +1,1 @@
+//! Graph to session: engines, lowering, memory.

@@ -1,0 +1,1 @@
+//! Random graphs, golden vectors and table tests for Pellucid's own tests.
