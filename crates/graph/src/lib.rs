@@ -9,6 +9,7 @@ pub mod error;
 pub mod graph;
 mod infer;
 pub mod node;
+pub mod operators;
 pub mod tensor;
 
 pub use dim::{Dim, Shape, display_shape};
