@@ -8,9 +8,12 @@ pub mod element;
 pub mod error;
 pub mod graph;
 mod infer;
+pub mod interpolation;
 pub mod node;
+pub mod onnx;
 pub mod operators;
 pub mod tensor;
+pub mod window;
 
 pub use dim::{Dim, Shape, display_shape};
 pub use element::ElementType;
@@ -18,3 +21,4 @@ pub use error::GraphError;
 pub use graph::{Graph, Origin, Value, ValueId};
 pub use node::{Attribute, NewNode, Node, NodeId};
 pub use tensor::{Tensor, TensorError, element_count};
+pub use window::{FixedAxis, Window, WindowAxis};
