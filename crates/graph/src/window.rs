@@ -371,3 +371,201 @@ fn ints(node: &Node, name: &str, count: usize, default: i64, least: i64) -> Resu
     }
     Ok(values.to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::node::Attribute;
+
+    fn node(attributes: &[(&str, &[i64])], auto_pad: &str, ceil: bool) -> Node {
+        let mut all: BTreeMap<String, Attribute> = attributes
+            .iter()
+            .map(|(name, values)| ((*name).to_owned(), Attribute::Ints(values.to_vec())))
+            .collect();
+        all.insert("auto_pad".to_owned(), Attribute::String(auto_pad.to_owned()));
+        all.insert("ceil_mode".to_owned(), Attribute::Int(i64::from(ceil)));
+        Node {
+            operator: String::new(),
+            name: String::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            attributes: all,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    fn transposed(attributes: &[(&str, &[i64])], auto_pad: &str) -> Result<FixedAxis, String> {
+        let window = Window::of_conv_transpose(&node(attributes, auto_pad, false), &[Dim::known(3)], &[3])?;
+        Ok(window.fixed().expect("the size is known")[0])
+    }
+
+    #[test]
+    fn same_pads_split_as_the_name_says() {
+        for (auto_pad, pads) in [("SAME_UPPER", (1, 2)), ("SAME_LOWER", (2, 1))] {
+            let node = node(&[("strides", &[2]), ("dilations", &[2])], auto_pad, false);
+            let window = Window::of_conv(&node, &[Dim::known(6)], &[3]).unwrap();
+            assert_eq!(window.axes[0].pads, Some(pads), "{auto_pad}");
+            assert_eq!(window.output(), [Dim::known(3)]);
+        }
+    }
+
+    #[test]
+    fn same_pads_of_a_symbol_are_known_without_a_stride_alone() {
+        let size = [Dim::symbol("h")];
+        let strided = Window::of_conv(&node(&[("strides", &[2])], "SAME_UPPER", false), &size, &[3]).unwrap();
+        assert_eq!(strided.axes[0].pads, None);
+        assert_eq!(strided.output()[0].to_string(), "(h+1)//2");
+        let plain = Window::of_conv(&node(&[], "SAME_UPPER", false), &size, &[4]).unwrap();
+        assert_eq!(plain.axes[0].pads, Some((1, 2)));
+        assert_eq!(plain.output(), size);
+    }
+
+    #[test]
+    fn the_last_window_starts_inside_the_input() {
+        // Of windows at 0, 3 and 6 over five elements, the last would hold nothing.
+        let node = node(&[("kernel_shape", &[1]), ("strides", &[3])], "NOTSET", true);
+        assert_eq!(Window::of_pool(&node, &[Dim::known(5)]).unwrap().output(), [Dim::known(2)]);
+    }
+
+    /// Sizes and pads as `onnxruntime` 1.30 and the definition agree on them.
+    #[test]
+    fn output_shape_of_a_transposed_convolution_decides_pads() {
+        let strides: (&str, &[i64]) = ("strides", &[3]);
+        for (auto_pad, size, begin, end, extra) in [
+            ("NOTSET", 11, 0, 0, 2),
+            ("NOTSET", 8, 1, 0, 0),
+            ("NOTSET", 6, 2, 1, 0),
+            ("SAME_UPPER", 8, 0, 1, 0),
+            ("SAME_UPPER", 6, 1, 2, 0),
+            ("SAME_LOWER", 6, 2, 1, 0),
+        ] {
+            let axis = transposed(&[strides, ("output_shape", &[size])], auto_pad).unwrap();
+            assert_eq!(
+                (axis.pad_begin, axis.pad_end, axis.extra_end),
+                (begin, end, extra),
+                "{auto_pad} {size}"
+            );
+            assert_eq!(axis.output, size);
+        }
+        assert_eq!(transposed(&[("strides", &[2])], "SAME_LOWER").unwrap().output, 6);
+        let padded = transposed(&[("strides", &[2]), ("pads", &[1, 1]), ("output_padding", &[1])], "NOTSET");
+        assert_eq!(padded.unwrap().output, 6);
+    }
+
+    #[test]
+    fn contradictions_are_errors() {
+        let conv = |attributes: &[(&str, &[i64])], auto_pad: &str| {
+            Window::of_conv(&node(attributes, auto_pad, false), &[Dim::known(5)], &[3]).unwrap_err()
+        };
+        assert_eq!(conv(&[("strides", &[0])], ""), "attribute strides [0]: 0 must be from 1 to 2147483648");
+        assert_eq!(conv(&[("pads", &[1])], ""), "attribute pads [1] must have 2 numbers");
+        assert_eq!(
+            conv(&[("pads", &[-1, 0])], ""),
+            "attribute pads [-1, 0]: -1 must be from 0 to 2147483648"
+        );
+        assert_eq!(
+            conv(&[("kernel_shape", &[2])], ""),
+            "attribute kernel_shape [2] contradicts the kernel [3]"
+        );
+        assert_eq!(conv(&[], "SAME"), "auto_pad \"SAME\" must be NOTSET, SAME_UPPER, SAME_LOWER or VALID");
+        assert_eq!(
+            conv(&[("dilations", &[3])], ""),
+            "a window of 7 does not fit spatial axis 0 of size 5 with pads (0, 0)"
+        );
+        let dilated = conv(&[("dilations", &[i64::from(i32::MAX)])], "");
+        assert_eq!(dilated, "a kernel [3] with dilations [2147483647] reaches past 2147483648 elements");
+        let pool = node(&[("kernel_shape", &[2]), ("pads", &[2, 0])], "", false);
+        assert_eq!(
+            Window::of_pool(&pool, &[Dim::known(5)]).unwrap_err(),
+            "pads (2, 0) of spatial axis 0 must be smaller than the window of 2"
+        );
+        assert!(transposed(&[("output_padding", &[1])], "").is_err(), "as large as the stride");
+        assert!(transposed(&[("pads", &[3, 3])], "").is_err(), "nothing is left");
+        let huge = Dim::known(i64::MAX / 2);
+        assert!(Window::of_conv_transpose(&node(&[("strides", &[4])], "", false), &[huge], &[3]).is_err());
+    }
+
+    /// Counts windows one by one.
+    fn count(input: i64, reach: i64, stride: i64, begin: i64, end: i64, ceil: bool) -> i64 {
+        let padded = input + begin + end;
+        let mut windows = 0;
+        loop {
+            let start = windows * stride;
+            // Rounding up, one more window takes what the last whole one left over, if it starts inside.
+            let takes_rest = ceil && start < input + begin && start + reach < padded + stride;
+            if start + reach > padded && !takes_rest {
+                return windows;
+            }
+            windows += 1;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sizes_agree_with_counting(
+            input in 1i64..40, kernel in 1i64..6, stride in 1i64..6, dilation in 1i64..4,
+            begin in 0i64..16, end in 0i64..16, ceil: bool,
+        ) {
+            let reach = (kernel - 1) * dilation + 1;
+            let (begin, end) = (begin % reach, end % reach);
+            let node = node(
+                &[("kernel_shape", &[kernel]), ("strides", &[stride]), ("dilations", &[dilation]),
+                  ("pads", &[begin, end])],
+                "NOTSET",
+                ceil,
+            );
+            let counted = count(input, reach, stride, begin, end, ceil);
+            let symbolic = Window::of_pool(&node, &[Dim::symbol("h")]).unwrap();
+            let bound = symbolic.output()[0].bind(&BTreeMap::from([("h".to_owned(), input)])).unwrap();
+            match Window::of_pool(&node, &[Dim::known(input)]) {
+                Ok(window) => {
+                    let axis = window.fixed().unwrap()[0];
+                    prop_assert_eq!(axis.output, counted);
+                    prop_assert_eq!(bound.value(), Some(counted));
+                    let stop = (axis.output - 1) * stride + reach;
+                    prop_assert!(stop <= input + begin + end + axis.extra_end);
+                    prop_assert!(axis.extra_end == 0 || stop == input + begin + end + axis.extra_end);
+                    prop_assert!((axis.output - 1) * stride < input + begin);
+                }
+                Err(_) => prop_assert_eq!(counted, 0),
+            }
+        }
+
+        #[test]
+        fn a_transposed_convolution_undoes_the_size_of_a_convolution(
+            input in 1i64..40, kernel in 1i64..6, stride in 1i64..6, dilation in 1i64..4,
+            begin in 0i64..6, end in 0i64..6,
+        ) {
+            let attributes: [(&str, &[i64]); 3] =
+                [("strides", &[stride]), ("dilations", &[dilation]), ("pads", &[begin, end])];
+            if let Ok(window) = Window::of_conv(&node(&attributes, "", false), &[Dim::known(input)], &[kernel]) {
+                let forward = window.fixed().unwrap()[0];
+                let rest = input + begin + end - forward.reach() - (forward.output - 1) * stride;
+                let back = Window::of_conv_transpose(
+                    &node(&[attributes[0], attributes[1], attributes[2], ("output_padding", &[rest])], "", false),
+                    &window.output(),
+                    &[kernel],
+                );
+                prop_assert_eq!(back.unwrap().output(), vec![Dim::known(input)]);
+            }
+        }
+
+        #[test]
+        fn same_covers_every_element(
+            input in 1i64..40, kernel in 1i64..6, stride in 1i64..6, upper: bool,
+        ) {
+            let auto_pad = if upper { "SAME_UPPER" } else { "SAME_LOWER" };
+            let window =
+                Window::of_conv(&node(&[("strides", &[stride])], auto_pad, false), &[Dim::known(input)], &[kernel]);
+            let axis = window.unwrap().fixed().unwrap()[0];
+            prop_assert_eq!(axis.output, (input + stride - 1) / stride);
+            prop_assert!((axis.pad_begin - axis.pad_end).abs() <= 1);
+            prop_assert!((axis.output - 1) * stride + kernel <= input + axis.pad_begin + axis.pad_end
+                || axis.pad_begin == 0);
+        }
+    }
+}
