@@ -1,1 +1,27 @@
-//! The explanation compiler: graph in, graph with prediction and attribution out.
+//! The explanation compiler: pure `Graph → Graph`.
+//!
+//! Operators ([`ops`]) know their derivative; rules ([`rules`]) say how a signal at a node's outputs becomes a signal
+//! at its inputs; one reverse walk ([`walk`]) applies them; methods ([`methods`]) say where the model is evaluated
+//! and what is read off. There is no input or output here, no thread, clock or engine.
+
+pub mod artefact;
+pub mod build;
+pub mod error;
+pub mod kind;
+pub mod layer;
+pub mod method;
+pub mod methods;
+pub mod ops;
+pub mod program;
+pub mod rules;
+pub mod score;
+pub mod step;
+pub mod walk;
+
+pub use artefact::{Artefact, Baseline, Options, artefact};
+pub use build::{Builder, Keep, Var};
+pub use error::{CompileError, Offence, Result};
+pub use kind::{Kind, Role};
+pub use method::{Collect, Method, Nodes, Points, Quadrature, Readout, nodes};
+pub use program::{Program, Request, program};
+pub use score::{Scored, Target, Unit};

@@ -322,6 +322,20 @@ impl Graph {
         Ok(())
     }
 
+    /// Gives a value another name.
+    pub fn rename(&mut self, id: ValueId, name: &str) -> Result<(), GraphError> {
+        if self.values[id.index()].name == name {
+            return Ok(());
+        }
+        if self.names.contains_key(name) {
+            return Err(GraphError::DuplicateValue(name.to_owned()));
+        }
+        self.names.remove(&self.values[id.index()].name);
+        self.names.insert(name.to_owned(), id);
+        name.clone_into(&mut self.values[id.index()].name);
+        Ok(())
+    }
+
     /// Replaces the list of outputs.
     pub fn set_outputs(&mut self, outputs: Vec<ValueId>) {
         self.outputs = outputs;

@@ -1,0 +1,150 @@
+//! A method as data: where the model is evaluated, how a signal travels back, what is read off.
+
+use crate::rules::RuleMap;
+
+/// Rule for placing points on the straight path from the baseline to the input.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Quadrature {
+    /// Gauss-Legendre nodes: exact for polynomials of degree 2·steps − 1.
+    GaussLegendre,
+    /// Evenly spaced points, both ends included, the ends at half weight.
+    Trapezoid,
+    /// Nested halving where the path needs it, until gap and quadrature error are below `tolerance` times Σ|values|.
+    /// Runs on the host only.
+    Adaptive {
+        /// Largest error relative to Σ|values|.
+        tolerance: f64,
+    },
+}
+
+/// Where the model is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Points {
+    /// At the input.
+    Once,
+    /// Along the straight path from a baseline to the input.
+    Path {
+        /// How points are placed.
+        quadrature: Quadrature,
+        /// How many points; for adaptive quadrature, the most.
+        steps: usize,
+    },
+    /// Around the input: at the input plus each sample of a noise that the caller supplies.
+    Noise {
+        /// How many samples.
+        samples: usize,
+    },
+}
+
+/// Whose signals are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Collect {
+    /// Those of every float input.
+    Inputs,
+    /// Those of one inner value.
+    Layer,
+}
+
+/// What is read off the signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readout {
+    /// The (mean) signal.
+    Signal,
+    /// Signal × input.
+    TimesInput,
+    /// Signal × (input − baseline).
+    TimesDifference,
+    /// max(0, Σ over channels of activation × spatial mean of the signal): [n, 1, …] of the layer.
+    ChannelWeighted,
+}
+
+/// A method.
+#[derive(Debug, Clone, Copy)]
+pub struct Method {
+    /// Where the model is evaluated.
+    pub points: Points,
+    /// How a signal travels back.
+    pub rules: RuleMap,
+    /// Whose signals are read.
+    pub collect: Collect,
+    /// What is read off.
+    pub readout: Readout,
+}
+
+/// Points in [0, 1] and their weights, which sum to 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nodes {
+    /// Positions; 0 is the baseline, 1 the input.
+    pub positions: Vec<f64>,
+    /// Weights.
+    pub weights: Vec<f64>,
+}
+
+/// The points of a fixed rule with `steps` evaluations; adaptive quadrature has none.
+///
+/// Gauss-Legendre nodes are the roots of the Legendre polynomial, found by Newton's method from Chebyshev's
+/// approximation. Source: G. H. Golub, J. H. Welsch (1969), Calculation of Gauss Quadrature Rules,
+/// doi:10.1090/S0025-5718-69-99647-1.
+pub fn nodes(quadrature: Quadrature, steps: usize) -> Option<Nodes> {
+    match quadrature {
+        Quadrature::GaussLegendre => Some(gauss_legendre(steps.max(1))),
+        Quadrature::Trapezoid => {
+            let steps = steps.max(2);
+            let last = (steps - 1) as f64;
+            let positions = (0..steps).map(|i| i as f64 / last).collect();
+            let weights =
+                (0..steps).map(|i| if i == 0 || i == steps - 1 { 0.5 / last } else { 1.0 / last }).collect();
+            Some(Nodes { positions, weights })
+        }
+        Quadrature::Adaptive { .. } => None,
+    }
+}
+
+fn gauss_legendre(steps: usize) -> Nodes {
+    let n = steps as f64;
+    let mut nodes = Nodes { positions: vec![0.0; steps], weights: vec![0.0; steps] };
+    for i in 0..steps.div_ceil(2) {
+        let mut x = (std::f64::consts::PI * (i as f64 + 0.75) / (n + 0.5)).cos();
+        let mut derivative = 0.0;
+        // Newton's method converges quadratically from here; 100 rounds are never reached.
+        for _ in 0..100 {
+            let (mut previous, mut value) = (0.0, 1.0);
+            for k in 0..steps {
+                let k = k as f64;
+                (previous, value) = (value, ((2.0 * k + 1.0) * x * value - k * previous) / (k + 1.0));
+            }
+            derivative = n * (x * value - previous) / (x * x - 1.0);
+            let change = value / derivative;
+            x -= change;
+            if change.abs() < 1e-15 {
+                break;
+            }
+        }
+        let weight = 1.0 / ((1.0 - x * x) * derivative * derivative);
+        nodes.positions[i] = f64::midpoint(1.0, -x);
+        nodes.positions[steps - 1 - i] = f64::midpoint(1.0, x);
+        nodes.weights[i] = weight;
+        nodes.weights[steps - 1 - i] = weight;
+    }
+    nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quadratures_integrate_what_they_promise() {
+        for steps in [1usize, 2, 5, 32, 50, 200] {
+            let rule = nodes(Quadrature::GaussLegendre, steps).unwrap();
+            let degree = i32::try_from((2 * steps - 1).min(60)).unwrap();
+            let integral: f64 =
+                rule.positions.iter().zip(&rule.weights).map(|(x, w)| w * x.powi(degree)).sum();
+            assert!((integral - 1.0 / f64::from(degree + 1)).abs() < 1e-13, "{steps} steps: {integral}");
+            assert!(rule.positions.windows(2).all(|pair| pair[0] < pair[1]), "positions rise");
+        }
+        let rule = nodes(Quadrature::Trapezoid, 11).unwrap();
+        let integral: f64 = rule.positions.iter().zip(&rule.weights).map(|(x, w)| w * x).sum();
+        assert!((integral - 0.5).abs() < 1e-15);
+    }
+}

@@ -1,0 +1,31 @@
+//! Input times gradient.
+
+use super::{Claim, Definition, Form, Source};
+use crate::method::{Collect, Method, Points, Readout};
+use crate::rules::RuleMap;
+
+pub(super) const DEFINITION: Definition = Definition {
+    name: "input-x-gradient",
+    summary: "Each input number times the derivative of the score by it: its first-order share",
+    formula: "A = x · ∂f(x)/∂x",
+    source: Source {
+        authors: "A. Shrikumar, P. Greenside, A. Shcherbina, A. Kundaje",
+        year: 2016,
+        title: "Not Just a Black Box: Learning Important Features Through Propagating Activation Differences",
+        id: "arXiv:1605.01713",
+    },
+    parameters: &[],
+    claims: &[Claim::Linearity, Claim::ImplementationInvariance, Claim::Dummy],
+    cost: "1 forward and 1 backward",
+    signed: true,
+    baseline: false,
+    layer: false,
+    form: Form::Compiled(|_| {
+        Ok(Method {
+            points: Points::Once,
+            rules: RuleMap::GRADIENT,
+            collect: Collect::Inputs,
+            readout: Readout::TimesInput,
+        })
+    }),
+};

@@ -1,0 +1,303 @@
+//! The registry's vocabulary, and every method that compiles. One file a method.
+//!
+//! A method is data: name, summary, source, parameters, claims, cost, and how to build it. Command line,
+//! documentation, server, Python and property tests all read this registry.
+
+mod deconvnet;
+mod grad_cam;
+mod gradient;
+mod guided_backprop;
+mod input_x_gradient;
+mod integrated_gradients;
+mod smoothgrad;
+
+use std::collections::BTreeMap;
+
+use crate::error::{CompileError, Result};
+use crate::method::Method;
+
+/// Where a method comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// Authors.
+    pub authors: &'static str,
+    /// Year of publication.
+    pub year: u16,
+    /// Title.
+    pub title: &'static str,
+    /// arXiv number or DOI.
+    pub id: &'static str,
+}
+
+/// An axiom that a method satisfies, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Σ values = score − baseline score, up to the quadrature error.
+    Completeness,
+    /// The attribution of a·f + b·g is a times that of f plus b times that of g.
+    Linearity,
+    /// Two graphs that compute the same function get the same attribution.
+    ImplementationInvariance,
+    /// An input that the score does not depend on gets 0.
+    Dummy,
+}
+
+impl Claim {
+    /// Name, in kebab-case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completeness => "completeness",
+            Self::Linearity => "linearity",
+            Self::ImplementationInvariance => "implementation-invariance",
+            Self::Dummy => "dummy",
+        }
+    }
+}
+
+/// What a parameter may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ParameterKind {
+    /// A whole number in a range.
+    Integer {
+        /// Smallest.
+        min: u32,
+        /// Largest.
+        max: u32,
+    },
+    /// A number in a range.
+    Number {
+        /// Smallest.
+        min: f64,
+        /// Largest.
+        max: f64,
+    },
+    /// One of some words.
+    Choice(&'static [&'static str]),
+    /// Whole numbers separated by `x`, such as `32x32`; one number stands for every axis.
+    Sizes,
+    /// Free text.
+    Text,
+}
+
+/// A parameter of a method.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Parameter {
+    /// Key.
+    pub name: &'static str,
+    /// What it does.
+    pub summary: &'static str,
+    /// What it may be.
+    pub kind: ParameterKind,
+    /// Value where none is given; empty where there is none.
+    pub default: &'static str,
+}
+
+/// How a method runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    /// As one graph.
+    Compiled(fn(&Settings) -> Result<Method>),
+    /// By evaluating the model many times from outside.
+    Host,
+}
+
+/// A method of the registry.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// Name, the literature's, in kebab-case.
+    pub name: &'static str,
+    /// What it computes, in one sentence.
+    pub summary: &'static str,
+    /// Formula, in plain text.
+    pub formula: &'static str,
+    /// Where it comes from.
+    pub source: Source,
+    /// Parameters.
+    pub parameters: &'static [Parameter],
+    /// Axioms it satisfies.
+    pub claims: &'static [Claim],
+    /// Cost in model evaluations, in words.
+    pub cost: &'static str,
+    /// Whether values are signed.
+    pub signed: bool,
+    /// Whether it compares the input with a baseline.
+    pub baseline: bool,
+    /// Whether it looks at an inner layer.
+    pub layer: bool,
+    /// How it runs.
+    pub form: Form,
+}
+
+/// Every compiled method, sorted by name.
+pub const ALL: &[&Definition] = &[
+    &deconvnet::DEFINITION,
+    &grad_cam::DEFINITION,
+    &gradient::DEFINITION,
+    &guided_backprop::DEFINITION,
+    &input_x_gradient::DEFINITION,
+    &integrated_gradients::DEFINITION,
+    &smoothgrad::DEFINITION,
+];
+
+/// The values of a method's parameters, checked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    values: BTreeMap<String, String>,
+    given: Vec<String>,
+}
+
+impl Settings {
+    /// Checks `given` against `definition` and fills in defaults.
+    pub fn new(definition: &Definition, given: &[(String, String)]) -> Result<Self> {
+        let mut settings = Self::default();
+        for parameter in definition.parameters {
+            if !parameter.default.is_empty() {
+                settings.values.insert(parameter.name.to_owned(), parameter.default.to_owned());
+            }
+        }
+        for (key, value) in given {
+            let Some(parameter) = definition.parameters.iter().find(|parameter| parameter.name == key) else {
+                return Err(CompileError::Setting(unknown_key(definition, key)));
+            };
+            if settings.given.contains(key) {
+                return Err(CompileError::Setting(format!("key {key:?} is set twice: set it once")));
+            }
+            check(parameter, value)?;
+            settings.values.insert(key.clone(), value.clone());
+            settings.given.push(key.clone());
+        }
+        Ok(settings)
+    }
+
+    /// Every key and value, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// Whether the caller set a key.
+    pub fn is_given(&self, key: &str) -> bool {
+        self.given.iter().any(|given| given == key)
+    }
+
+    /// Replaces a value that the caller did not set.
+    pub fn set_default(&mut self, key: &str, value: &str) {
+        if !self.is_given(key) {
+            self.values.insert(key.to_owned(), value.to_owned());
+        }
+    }
+
+    /// A value as it is written.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    /// A whole number; 0 where the key has no value.
+    pub fn integer(&self, key: &str) -> usize {
+        self.text(key).and_then(|value| value.parse().ok()).unwrap_or_default()
+    }
+
+    /// A number; 0 where the key has no value.
+    pub fn number(&self, key: &str) -> f64 {
+        self.text(key).and_then(|value| value.parse().ok()).unwrap_or_default()
+    }
+
+    /// Sizes written as `32x32`; empty where the key has no value.
+    pub fn sizes(&self, key: &str) -> Vec<usize> {
+        self.text(key)
+            .map(|value| value.split('x').filter_map(|part| part.parse().ok()).collect())
+            .unwrap_or_default()
+    }
+}
+
+fn unknown_key(definition: &Definition, key: &str) -> String {
+    let names: Vec<&str> = definition.parameters.iter().map(|parameter| parameter.name).collect();
+    if names.is_empty() {
+        return format!("{} has no key {key:?}; it takes none", definition.name);
+    }
+    let meant = nearest(key, names.iter().copied())
+        .map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
+    format!("{} has no key {key:?}{meant} It takes: {}", definition.name, names.join(", "))
+        .replace("? It", "? it")
+}
+
+/// The candidate that `word` is probably a misspelling of.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| {
+            (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate)
+        })
+        .filter(|(distance, candidate)| *distance <= 1 + word.len().max(candidate.len()) / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+fn check(parameter: &Parameter, value: &str) -> Result<()> {
+    let name = parameter.name;
+    let wrong = |expected: String| Err(CompileError::Setting(format!("{name}={value}: expected {expected}")));
+    match parameter.kind {
+        ParameterKind::Integer { min, max } => match value.parse::<u32>() {
+            Ok(number) if (min..=max).contains(&number) => Ok(()),
+            _ => wrong(format!("a whole number from {min} to {max}")),
+        },
+        ParameterKind::Number { min, max } => match value.parse::<f64>() {
+            Ok(number) if number >= min && number <= max => Ok(()),
+            _ => wrong(format!("a number from {min} to {max}")),
+        },
+        ParameterKind::Choice(words) => {
+            if words.contains(&value) {
+                return Ok(());
+            }
+            let meant = nearest(value, words.iter().copied())
+                .map_or_else(String::new, |word| format!("; did you mean {word:?}?"));
+            wrong(format!("one of {}{meant}", words.join(", ")))
+        }
+        ParameterKind::Sizes => {
+            let parts: Vec<Option<u32>> = value.split('x').map(|part| part.parse().ok()).collect();
+            if parts.iter().all(|part| part.is_some_and(|size| size > 0)) {
+                Ok(())
+            } else {
+                wrong("sizes above 0 joined by x, such as 32 or 32x32".to_owned())
+            }
+        }
+        ParameterKind::Text => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registry_is_sorted_and_documented() {
+        assert!(ALL.windows(2).all(|pair| pair[0].name < pair[1].name));
+        for definition in ALL {
+            assert!(
+                definition.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            );
+            assert!(definition.summary.len() > 20 && definition.source.year > 1980, "{}", definition.name);
+            let settings = Settings::new(definition, &[]).unwrap();
+            for parameter in definition.parameters.iter().filter(|parameter| !parameter.default.is_empty()) {
+                check(parameter, parameter.default).unwrap();
+                assert!(settings.text(parameter.name).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn messages_name_what_is_valid() {
+        let set = |key: &str, value: &str| {
+            Settings::new(&integrated_gradients::DEFINITION, &[(key.to_owned(), value.to_owned())])
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            set("stps", "3"),
+            "integrated-gradients has no key \"stps\"; did you mean \"steps\"? it takes: quadrature, steps, tolerance, chunk"
+        );
+        assert_eq!(set("steps", "many"), "steps=many: expected a whole number from 2 to 100000");
+        assert_eq!(
+            set("quadrature", "gaus-legendre"),
+            "quadrature=gaus-legendre: expected one of adaptive, gauss-legendre, trapezoid; did you mean \"gauss-legendre\"?"
+        );
+    }
+}

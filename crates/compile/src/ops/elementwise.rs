@@ -1,0 +1,119 @@
+//! Elementary functions of one number.
+
+use pellucid_graph::{ElementType, Graph, Node};
+
+use super::{Operator, linear, moves};
+use crate::build::Var;
+use crate::error::{CompileError, Result};
+use crate::kind::{Kind, Role};
+use crate::step::{Signals, Step};
+
+pub(super) const OPERATORS: &[Operator] = &[
+    Operator::new("Abs", other, abs).convention("at 0: 0"),
+    Operator::new("Cast", cast_kind, cast),
+    Operator::new("Cos", other, cos),
+    Operator::new("Dropout", moves, dropout),
+    Operator::new("Erf", saturating, erf),
+    Operator::new("Exp", other, exp),
+    Operator::new("Identity", moves, identity),
+    Operator::new("Log", other, log),
+    Operator::new("Neg", linear, neg),
+    Operator::new("Reciprocal", other, reciprocal),
+    Operator::new("Sin", other, sin),
+    Operator::new("Sqrt", other, sqrt),
+];
+
+fn other(_: &Graph, _: &Node) -> Kind {
+    Kind::Elementwise(Role::Other)
+}
+
+fn saturating(_: &Graph, _: &Node) -> Kind {
+    Kind::Elementwise(Role::Saturating)
+}
+
+/// Between floats a Cast moves numbers; to anything else it is flat.
+fn cast_kind(_: &Graph, node: &Node) -> Kind {
+    let float = i32::try_from(node.int("to", 0))
+        .ok()
+        .and_then(ElementType::from_onnx_code)
+        .is_some_and(ElementType::is_float);
+    if float { Kind::Move } else { Kind::Flat }
+}
+
+fn one<'g>(step: &Step<'g>, signal: Var<'g>) -> Result<Signals<'g>> {
+    Ok(step.only_first(signal))
+}
+
+/// dx = dy · sign x
+fn abs<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    one(s, s.dy()? * s.x(0)?.apply("Sign"))
+}
+
+/// Back to the element type that came in; from integers and truth values no signal comes back.
+fn cast<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let x = s.x(0)?;
+    if !x.element().is_float() || !s.y()?.element().is_float() {
+        return Ok(vec![None]);
+    }
+    one(s, s.dy()?.cast(x.element()))
+}
+
+/// dx = −dy · sin x
+fn cos<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    one(s, -(s.dy()? * s.x(0)?.apply("Sin")))
+}
+
+/// dx = dy · cos x
+fn sin<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    one(s, s.dy()? * s.x(0)?.apply("Cos"))
+}
+
+/// The identity, as in evaluation; a Dropout that drops has no derivative that could be repeated.
+fn dropout<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    if let Some(training) = s.input(2) {
+        let drops = training.constant().is_none_or(|tensor| tensor.to_f64().iter().any(|flag| *flag != 0.0));
+        if drops {
+            return Err(CompileError::Model(
+                "a Dropout in training mode is random: export the model in evaluation mode".to_owned(),
+            ));
+        }
+    }
+    one(s, s.dy()?)
+}
+
+/// dx = dy · 2/√π · e^(−x²)
+fn erf<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let x = s.x(0)?;
+    one(s, s.dy()? * ((-(x * x)).exp() * std::f64::consts::FRAC_2_SQRT_PI))
+}
+
+/// dx = dy · y
+fn exp<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    one(s, s.dy()? * s.y()?)
+}
+
+/// dx = dy
+fn identity<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    one(s, s.dy()?)
+}
+
+/// dx = dy / x
+fn log<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    one(s, s.dy()? / s.x(0)?)
+}
+
+/// dx = −dy
+fn neg<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    one(s, -s.dy()?)
+}
+
+/// dx = −dy · y²
+fn reciprocal<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let y = s.y()?;
+    one(s, -(s.dy()? * (y * y)))
+}
+
+/// dx = dy / (2·y)
+fn sqrt<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    one(s, s.dy()? * 0.5 / s.y()?)
+}

@@ -1,0 +1,101 @@
+//! Operators: what each one's derivative is, and what it is to a rule. One file a family.
+//!
+//! A derivative covers every differentiable input, weights included, and is written with operators of this table, so
+//! the table is closed under differentiation. A derivative that is zero everywhere is declared, not left out.
+
+mod activation;
+mod arithmetic;
+mod convolution;
+mod elementwise;
+mod flat;
+mod layout;
+mod matrix;
+mod normalization;
+mod pooling;
+mod reduction;
+mod resize;
+
+use std::sync::OnceLock;
+
+use pellucid_graph::{Graph, Node};
+
+use crate::error::Result;
+use crate::kind::Kind;
+use crate::step::{Signals, Step};
+
+/// A derivative: the signals at a node's inputs from those at its outputs.
+pub type Vjp = for<'g> fn(&Step<'g>) -> Result<Signals<'g>>;
+
+/// An operator.
+#[derive(Debug)]
+pub struct Operator {
+    /// Name, as ONNX writes it.
+    pub name: &'static str,
+    /// What it is to a rule, for a node.
+    pub kind: fn(&Graph, &Node) -> Kind,
+    /// Its derivative; `None` declares that it is zero.
+    pub vjp: Option<Vjp>,
+    /// What the derivative is at kinks and ties; empty where there are none.
+    pub convention: &'static str,
+}
+
+impl Operator {
+    const fn new(name: &'static str, kind: fn(&Graph, &Node) -> Kind, vjp: Vjp) -> Self {
+        Self { name, kind, vjp: Some(vjp), convention: "" }
+    }
+
+    const fn convention(mut self, convention: &'static str) -> Self {
+        self.convention = convention;
+        self
+    }
+}
+
+/// Every operator, sorted by name.
+pub fn all() -> &'static [&'static Operator] {
+    static ALL: OnceLock<Vec<&'static Operator>> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let families: [&'static [Operator]; 11] = [
+            activation::OPERATORS,
+            arithmetic::OPERATORS,
+            convolution::OPERATORS,
+            elementwise::OPERATORS,
+            flat::OPERATORS,
+            layout::OPERATORS,
+            matrix::OPERATORS,
+            normalization::OPERATORS,
+            pooling::OPERATORS,
+            reduction::OPERATORS,
+            resize::OPERATORS,
+        ];
+        let mut all: Vec<&'static Operator> = families.into_iter().flatten().collect();
+        all.sort_by_key(|operator| operator.name);
+        all
+    })
+}
+
+/// The operator named `name`.
+pub fn lookup(name: &str) -> Option<&'static Operator> {
+    let all = all();
+    all.binary_search_by_key(&name, |operator| operator.name).ok().map(|position| all[position])
+}
+
+/// The kind of operators that are linear in every input.
+fn linear(_: &Graph, _: &Node) -> Kind {
+    Kind::Linear
+}
+
+/// The kind of operators that move numbers.
+fn moves(_: &Graph, _: &Node) -> Kind {
+    Kind::Move
+}
+
+/// The kind of operators that compare and pick.
+fn selects(_: &Graph, _: &Node) -> Kind {
+    Kind::Select
+}
+
+/// Linear where one of the first two inputs is a constant, else bilinear.
+fn product(graph: &Graph, node: &Node) -> Kind {
+    let constant = |index: usize| node.input(index).is_some_and(|id| graph.constant(id).is_some());
+    if constant(0) || constant(1) { Kind::Linear } else { Kind::Bilinear }
+}

@@ -1,0 +1,176 @@
+//! Pooling of any spatial rank, with ceil mode, dilation and counted padding.
+
+use pellucid_graph::window::{FixedAxis, Window};
+use pellucid_graph::{Attribute, display_shape};
+
+use super::convolution::{offsets, transpose_of};
+use super::{Operator, linear, selects};
+use crate::build::{Var, signed};
+use crate::error::{CompileError, Result};
+use crate::step::{Signals, Step};
+
+pub(super) const OPERATORS: &[Operator] = &[
+    Operator::new("AveragePool", linear, average_pool),
+    Operator::new("GlobalAveragePool", linear, global_average_pool),
+    Operator::new("GlobalMaxPool", selects, global_max_pool)
+        .convention("of tied maxima the first takes the signal, as PyTorch's max-pooling"),
+    Operator::new("MaxPool", selects, max_pool)
+        .convention("of tied maxima the first in the window takes the signal, as PyTorch's max-pooling"),
+];
+
+fn windows(s: &Step<'_>) -> Result<Vec<FixedAxis>> {
+    let shape = s.input_shape()?;
+    let window = Window::of_pool(&s.node, &shape[2.min(shape.len())..]).map_err(CompileError::Model)?;
+    window.fixed().ok_or_else(|| {
+        CompileError::Model(format!(
+            "the spatial sizes of {} must be known: give the sizes of the inputs",
+            display_shape(&shape)
+        ))
+    })
+}
+
+/// The same windows, with the reach of the last one counted as padding.
+fn covered(axes: &[FixedAxis]) -> Vec<FixedAxis> {
+    axes.iter()
+        .map(|axis| FixedAxis { pad_end: axis.pad_end + axis.extra_end, extra_end: 0, ..*axis })
+        .collect()
+}
+
+/// [n, c, …] as [n·c, 1, …]: each channel is pooled by itself.
+fn by_itself<'g>(v: Var<'g>, channels: i64, sizes: impl Iterator<Item = i64>) -> Var<'g> {
+    let shape: Vec<i64> = [-1, channels].into_iter().chain(sizes).collect();
+    v.reshape(&shape)
+}
+
+/// dx = Σ over windows of dy / count
+fn average_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, dy) = (s.x(0)?, s.dy()?);
+    let axes = windows(s)?;
+    let padding_counts = s.node.int("count_include_pad", 0) != 0;
+    let mut counts = vec![1.0];
+    for axis in &axes {
+        let along: Vec<f64> = (0..axis.output).map(|o| counted(axis, o, padding_counts)).collect();
+        counts = counts.iter().flat_map(|count| along.iter().map(move |more| count * more)).collect();
+    }
+    let sizes = || axes.iter().map(|axis| axis.output);
+    let known: Option<Vec<usize>> = sizes().map(|size| usize::try_from(size).ok()).collect();
+    let mut shape = vec![1, 1];
+    shape.extend(known.ok_or_else(|| CompileError::Model("a window has no size".to_owned()))?);
+    let share = dy / dy.builder().values(dy.element(), shape, &counts);
+    let kernel: Vec<usize> =
+        [1, 1].into_iter().chain(axes.iter().filter_map(|axis| usize::try_from(axis.kernel).ok())).collect();
+    let elements = kernel.iter().product();
+    let ones = dy.builder().values(dy.element(), kernel, &vec![1.0; elements]);
+    let spread = transpose_of(by_itself(share, 1, sizes()), ones, &covered(&axes), 1);
+    Ok(s.only_first(spread.reshape_like(x)?))
+}
+
+/// How many elements the mean at output `o` divides by, along one axis. The reach past the padding never counts.
+fn counted(axis: &FixedAxis, o: i64, padding_counts: bool) -> f64 {
+    let count = (0..axis.kernel)
+        .map(|k| o * axis.stride + k * axis.dilation - axis.pad_begin)
+        .filter(|position| {
+            if padding_counts {
+                (-axis.pad_begin..axis.input + axis.pad_end).contains(position)
+            } else {
+                (0..axis.input).contains(position)
+            }
+        })
+        .count();
+    signed(count.max(1)) as f64
+}
+
+/// The elements of each window stand along a new axis, their first maximum is marked, and the marks times dy go back
+/// through the transpose of the convolution that would pick each element.
+fn max_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, dy) = (s.x(0)?, s.dy()?);
+    if s.signal(1).is_some() {
+        return Err(CompileError::Model("the indices carry no signal".to_owned()));
+    }
+    let axes = covered(&windows(s)?);
+    let builder = x.builder();
+    let rank = axes.len();
+    let mut before = vec![0; rank + 2];
+    let mut after = vec![0; rank + 2];
+    for (position, axis) in axes.iter().enumerate() {
+        before[position + 2] = axis.pad_begin;
+        after[position + 2] = axis.pad_end;
+    }
+    // The lowest number of a float32: padding never wins, and stays finite in every engine.
+    let padded = x.pad(&before, &after, f64::from(f32::MIN));
+    let offsets = offsets(&axes);
+    let mut elements = Vec::new();
+    for offset in &offsets {
+        let mut seen = padded;
+        for (position, (axis, k)) in axes.iter().zip(offset).enumerate() {
+            let start = k * axis.dilation;
+            seen = seen.slice(position + 2, start, start + axis.stride * (axis.output - 1) + 1, axis.stride);
+        }
+        elements.push(seen.unsqueeze(&[2]));
+    }
+    let stacked = builder.concat(&elements, 2);
+    let marks = first_maximum(stacked, 2, offsets.len())?;
+    let signal = (marks.cast(dy.element()) * dy.unsqueeze(&[2])).reshape(
+        &[-1, signed(offsets.len())]
+            .into_iter()
+            .chain(axes.iter().map(|axis| axis.output))
+            .collect::<Vec<_>>(),
+    );
+    let picks = one_hot_kernels(s, &axes, offsets.len())?;
+    Ok(s.only_first(transpose_of(signal, picks, &axes, 1).reshape_like(x)?))
+}
+
+/// Truth of "is the first maximum along `axis`", for an axis of `size` elements.
+fn first_maximum<'g>(v: Var<'g>, axis: usize, size: usize) -> Result<Var<'g>> {
+    let builder = v.builder();
+    let first = builder.op(
+        "ArgMax",
+        &[v],
+        &[("axis", Attribute::Int(signed(axis))), ("keepdims", Attribute::Int(1))],
+    );
+    let mut shape = vec![1; v.rank()?];
+    shape[axis] = signed(size);
+    let numbers: Vec<i64> = (0..signed(size)).collect();
+    Ok(builder.op("Equal", &[first, builder.integers(&numbers).reshape(&shape)], &[]))
+}
+
+/// [k, 1, kernel…]: the k-th kernel is 1 at the k-th position and 0 elsewhere.
+fn one_hot_kernels<'g>(s: &Step<'g>, axes: &[FixedAxis], positions: usize) -> Result<Var<'g>> {
+    let mut weights = vec![0.0; positions * positions];
+    for position in 0..positions {
+        weights[position * positions + position] = 1.0;
+    }
+    let shape: Vec<usize> = [positions, 1]
+        .into_iter()
+        .chain(axes.iter().filter_map(|axis| usize::try_from(axis.kernel).ok()))
+        .collect();
+    Ok(s.builder().values(s.dy()?.element(), shape, &weights))
+}
+
+fn spatial(x: Var<'_>) -> Result<Vec<usize>> {
+    Ok((2..x.rank()?).collect())
+}
+
+/// dx = dy / positions
+fn global_average_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, dy) = (s.x(0)?, s.dy()?);
+    let mut positions = 1.0;
+    for axis in spatial(x)? {
+        positions *= signed(x.size(axis)?.max(1)) as f64;
+    }
+    Ok(s.only_first(dy * (1.0 / positions)))
+}
+
+/// dx = dy at the first maximum
+fn global_max_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, dy) = (s.x(0)?, s.dy()?);
+    let mut positions = 1;
+    for axis in spatial(x)? {
+        positions *= x.size(axis)?;
+    }
+    let channels = signed(x.size(1)?);
+    let flat = x.reshape(&[-1, channels, signed(positions)]);
+    let marks = first_maximum(flat, 2, positions)?.cast(dy.element());
+    let signal = marks * dy.reshape(&[-1, channels, 1]);
+    Ok(s.only_first(signal.reshape_like(x)?))
+}

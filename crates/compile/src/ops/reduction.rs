@@ -1,0 +1,123 @@
+//! Reductions over axes.
+
+use pellucid_graph::{Graph, Node};
+
+use super::{Operator, linear, selects};
+use crate::build::{Keep, Var, signed};
+use crate::error::Result;
+use crate::kind::{Kind, Role};
+use crate::step::{Signals, Step, position};
+
+pub(super) const OPERATORS: &[Operator] = &[
+    Operator::new("CumSum", linear, cumulative_sum),
+    Operator::new("ReduceL1", other, l1).convention("at 0: 0"),
+    Operator::new("ReduceL2", other, l2).convention("undefined where the norm is 0: NaN"),
+    Operator::new("ReduceLogSum", other, log_sum),
+    Operator::new("ReduceLogSumExp", other, log_sum_exp),
+    Operator::new("ReduceMax", selects, extremum)
+        .convention("ties share the signal equally, as PyTorch's amax"),
+    Operator::new("ReduceMean", linear, mean),
+    Operator::new("ReduceMin", selects, extremum)
+        .convention("ties share the signal equally, as PyTorch's amin"),
+    Operator::new("ReduceSum", linear, sum),
+    Operator::new("ReduceSumSquare", other, sum_square),
+];
+
+fn other(_: &Graph, _: &Node) -> Kind {
+    Kind::Elementwise(Role::Other)
+}
+
+/// The axes a reduction works over; empty where it does nothing.
+fn axes(s: &Step<'_>, rank: usize) -> Result<Vec<usize>> {
+    let given = match s.input(1) {
+        Some(_) => s.integers(1)?,
+        None => Vec::new(),
+    };
+    if given.is_empty() {
+        let nothing = s.node.int("noop_with_empty_axes", 0) != 0;
+        return Ok(if nothing { Vec::new() } else { (0..rank).collect() });
+    }
+    let mut axes = given.into_iter().map(|axis| position(axis, rank)).collect::<Result<Vec<_>>>()?;
+    axes.sort_unstable();
+    Ok(axes)
+}
+
+/// A value of the output's shape with the reduced axes brought back at size 1.
+fn kept<'g>(s: &Step<'g>, v: Var<'g>, axes: &[usize]) -> Var<'g> {
+    if s.node.int("keepdims", 1) != 0 { v } else { v.unsqueeze(axes) }
+}
+
+/// x, its reduced axes, and dy with these axes at size 1.
+fn parts<'g>(s: &Step<'g>) -> Result<(Var<'g>, Vec<usize>, Var<'g>)> {
+    let x = s.x(0)?;
+    let axes = axes(s, x.rank()?)?;
+    let dy = kept(s, s.dy()?, &axes);
+    Ok((x, axes, dy))
+}
+
+/// dx = dy, copied along the axes
+fn sum<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (_, _, dy) = parts(s)?;
+    Ok(s.only_first(dy))
+}
+
+/// dx = dy / count
+fn mean<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, axes, dy) = parts(s)?;
+    let known: Result<usize> = axes.iter().try_fold(1, |count: usize, axis| Ok(count * x.size(*axis)?));
+    let share = match known {
+        Ok(count) => dy * (1.0 / signed(count).max(1) as f64),
+        // Sizes that are only known while running: elements of x by elements of y.
+        Err(_) => {
+            let size = |v: Var<'g>| v.apply("Size").cast(x.element());
+            dy * (size(s.y()?) / size(x))
+        }
+    };
+    Ok(s.only_first(share))
+}
+
+/// dx = dy · [x = y] / ties
+fn extremum<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, axes, dy) = parts(s)?;
+    let mask = x.equals(kept(s, s.y()?, &axes));
+    Ok(s.only_first(mask * (dy / mask.sum(&axes, Keep::Axes))))
+}
+
+/// dx = dy · sign x
+fn l1<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, _, dy) = parts(s)?;
+    Ok(s.only_first(dy * x.apply("Sign")))
+}
+
+/// dx = dy · x / y
+fn l2<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, axes, dy) = parts(s)?;
+    Ok(s.only_first(x * (dy / kept(s, s.y()?, &axes))))
+}
+
+/// y = ln Σ x: dx = dy · e^(−y)
+fn log_sum<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (_, axes, dy) = parts(s)?;
+    Ok(s.only_first(dy * (-kept(s, s.y()?, &axes)).exp()))
+}
+
+/// y = ln Σ eˣ: dx = dy · e^(x − y)
+fn log_sum_exp<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, axes, dy) = parts(s)?;
+    Ok(s.only_first(dy * (x - kept(s, s.y()?, &axes)).exp()))
+}
+
+/// dx = 2 · x · dy
+fn sum_square<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, _, dy) = parts(s)?;
+    Ok(s.only_first(x * (dy * 2.0)))
+}
+
+/// The cumulative sum in the other direction.
+fn cumulative_sum<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    use pellucid_graph::Attribute;
+    let reverse = 1 - s.node.int("reverse", 0);
+    let exclusive = s.node.int("exclusive", 0);
+    let attributes = [("reverse", Attribute::Int(reverse)), ("exclusive", Attribute::Int(exclusive))];
+    Ok(s.only_first(s.builder().op("CumSum", &[s.dy()?, s.x(1)?], &attributes)))
+}

@@ -1,0 +1,151 @@
+//! One step of the reverse walk: a node, its values, and the signals that arrived at its outputs.
+
+use pellucid_graph::{Dim, Node, Shape};
+
+use crate::build::{Builder, Var};
+use crate::error::{CompileError, Result};
+use crate::kind::Kind;
+use crate::ops::Operator;
+
+/// What a rule returns: a signal for each input of the node, `None` where there is none.
+///
+/// A signal may have any shape that broadcasts with the input's: the walk sums and copies it to the input's shape.
+pub type Signals<'g> = Vec<Option<Var<'g>>>;
+
+/// A node seen by a rule.
+#[derive(Debug, Clone)]
+pub struct Step<'g> {
+    pub(crate) builder: &'g Builder,
+    pub(crate) operator: &'static Operator,
+    /// The node.
+    pub node: Node,
+    pub(crate) signals: Vec<Option<Var<'g>>>,
+    pub(crate) wanted: Vec<bool>,
+}
+
+impl<'g> Step<'g> {
+    /// The builder that formulas append to.
+    pub fn builder(&self) -> &'g Builder {
+        self.builder
+    }
+
+    /// What the operator is to a rule, for this node.
+    pub fn kind(&self) -> Kind {
+        (self.operator.kind)(&self.builder.graph(), &self.node)
+    }
+
+    /// Number of inputs, left-out ones included.
+    pub fn input_count(&self) -> usize {
+        self.node.inputs.len()
+    }
+
+    /// An input that must be there.
+    pub fn x(&self, index: usize) -> Result<Var<'g>> {
+        self.input(index).ok_or_else(|| {
+            CompileError::Model(format!("input {index} of this {} is missing", self.node.operator))
+        })
+    }
+
+    /// An input that may be left out.
+    pub fn input(&self, index: usize) -> Option<Var<'g>> {
+        self.node.input(index).map(|id| self.builder.var(id))
+    }
+
+    /// The first output.
+    pub fn y(&self) -> Result<Var<'g>> {
+        self.output(0).ok_or_else(|| {
+            CompileError::Model(format!("output 0 of this {} is not named", self.node.operator))
+        })
+    }
+
+    /// An output that may be left out.
+    pub fn output(&self, index: usize) -> Option<Var<'g>> {
+        self.node.output(index).map(|id| self.builder.var(id))
+    }
+
+    /// The signal at the first output.
+    pub fn dy(&self) -> Result<Var<'g>> {
+        match self.signal(0) {
+            Some(signal) => Ok(signal),
+            None => self.y()?.zeros_like(),
+        }
+    }
+
+    /// The signal at an output, where one arrived.
+    pub fn signal(&self, index: usize) -> Option<Var<'g>> {
+        self.signals.get(index).copied().flatten()
+    }
+
+    /// Whether the walk needs a signal for an input; computing others is waste.
+    pub fn wants(&self, index: usize) -> bool {
+        self.wanted.get(index).copied().unwrap_or(false)
+    }
+
+    /// The same step with another signal at the first output.
+    #[must_use]
+    pub fn with_signal(&self, signal: Var<'g>) -> Self {
+        let mut step = self.clone();
+        match step.signals.first_mut() {
+            Some(first) => *first = Some(signal),
+            None => step.signals.push(Some(signal)),
+        }
+        step
+    }
+
+    /// Vector-Jacobian product: the derivative that the operator's definition gives.
+    pub fn vjp(&self) -> Result<Signals<'g>> {
+        match self.operator.vjp {
+            Some(vjp) => vjp(self),
+            None => Ok(vec![None; self.input_count()]),
+        }
+    }
+
+    /// Integer contents of an input that configures the operator, such as axes.
+    pub fn integers(&self, index: usize) -> Result<Vec<i64>> {
+        self.x(index)?.contents().ok_or_else(|| {
+            CompileError::Model(format!(
+                "input {index} of this {} must be known before running",
+                self.node.operator
+            ))
+        })
+    }
+
+    /// A signal for the first input only.
+    pub fn only_first(&self, signal: Var<'g>) -> Signals<'g> {
+        let mut signals = vec![None; self.input_count()];
+        if let Some(first) = signals.first_mut() {
+            *first = Some(signal);
+        }
+        signals
+    }
+
+    /// An axis attribute counted from the front.
+    pub fn axis(&self, name: &str, default: i64, rank: usize) -> Result<usize> {
+        position(self.node.int(name, default), rank)
+    }
+
+    /// Shape of the first input.
+    pub fn input_shape(&self) -> Result<Shape> {
+        self.x(0)?.shape()
+    }
+}
+
+/// An axis counted from the front.
+pub(crate) fn position(axis: i64, rank: usize) -> Result<usize> {
+    let signed_rank = i64::try_from(rank).unwrap_or(i64::MAX);
+    let from_front = if axis < 0 { axis + signed_rank } else { axis };
+    usize::try_from(from_front)
+        .ok()
+        .filter(|position| *position < rank)
+        .ok_or_else(|| CompileError::Model(format!("axis {axis} does not exist in {rank} axes")))
+}
+
+/// Sizes as numbers, or an error naming what is symbolic.
+pub(crate) fn known_sizes(shape: &[Dim], what: &str) -> Result<Vec<i64>> {
+    shape.iter().map(Dim::value).collect::<Option<Vec<i64>>>().ok_or_else(|| {
+        CompileError::Model(format!(
+            "{what} {} must be known sizes: give the sizes of the inputs",
+            pellucid_graph::display_shape(shape)
+        ))
+    })
+}

@@ -1,0 +1,149 @@
+//! The reverse walk: which nodes a signal passes, in which order, and how signals meet.
+//!
+//! Reachability, sums at fan-out and un-broadcasting are the walk's business, so that no rule knows of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pellucid_graph::{Graph, NodeId, ValueId};
+
+use crate::build::{Builder, Var};
+use crate::error::{CompileError, Offence, Result};
+use crate::ops::{self, Operator};
+use crate::rules::RuleMap;
+use crate::step::Step;
+
+/// Nodes on a path from `wanted` to `seeds`, in execution order.
+///
+/// Only float values carry a signal.
+pub fn path(graph: &Graph, seeds: &[ValueId], wanted: &[ValueId]) -> Vec<NodeId> {
+    let mut depends = vec![false; graph.values().len()];
+    for value in wanted {
+        depends[value.index()] = true;
+    }
+    for id in graph.node_ids() {
+        let node = graph.node(id);
+        if graph.dependencies(id).iter().any(|input| depends[input.index()]) {
+            for output in node.outputs.iter().flatten() {
+                let float = graph.value(*output).element.is_none_or(pellucid_graph::ElementType::is_float);
+                depends[output.index()] |= float;
+            }
+        }
+    }
+    let mut reaches = vec![false; graph.values().len()];
+    for value in seeds {
+        reaches[value.index()] = true;
+    }
+    let mut nodes = Vec::new();
+    for id in graph.node_ids().rev() {
+        let node = graph.node(id);
+        if !node.outputs.iter().flatten().any(|output| reaches[output.index()]) {
+            continue;
+        }
+        let inputs: Vec<ValueId> =
+            graph.dependencies(id).into_iter().filter(|input| depends[input.index()]).collect();
+        if !inputs.is_empty() {
+            nodes.push(id);
+            for input in inputs {
+                reaches[input.index()] = true;
+            }
+        }
+    }
+    nodes.reverse();
+    nodes
+}
+
+/// Passes signals from `seeds` back to `wanted`. A wanted value that no signal reaches is not in the result.
+///
+/// Every node on the way that has no derivative is named in one error.
+pub fn walk<'g>(
+    builder: &'g Builder,
+    seeds: &[(ValueId, Var<'g>)],
+    wanted: &[ValueId],
+    rules: &RuleMap,
+) -> Result<BTreeMap<ValueId, Var<'g>>> {
+    let seed_ids: Vec<ValueId> = seeds.iter().map(|(id, _)| *id).collect();
+    let (nodes, count) = {
+        let graph = builder.graph();
+        (path(&graph, &seed_ids, wanted), graph.values().len())
+    };
+    let operators = supported(&builder.graph(), &nodes)?;
+    let mut carries = vec![false; count];
+    for value in wanted {
+        carries[value.index()] = true;
+    }
+    {
+        let graph = builder.graph();
+        for id in &nodes {
+            for output in graph.node(*id).outputs.iter().flatten() {
+                carries[output.index()] =
+                    graph.value(*output).element.is_none_or(pellucid_graph::ElementType::is_float);
+            }
+        }
+    }
+    let mut signals: Vec<Option<Var<'g>>> = vec![None; count];
+    for (id, signal) in seeds {
+        accumulate(&mut signals[id.index()], *signal);
+    }
+    let mut offences = Vec::new();
+    for (id, operator) in nodes.iter().zip(&operators).rev() {
+        let node = builder.node(*id);
+        let arrived: Vec<Option<Var<'g>>> =
+            node.outputs.iter().map(|output| output.and_then(|output| signals[output.index()])).collect();
+        if arrived.iter().all(Option::is_none) {
+            continue;
+        }
+        let carried = |input: &Option<ValueId>| input.is_some_and(|input| carries[input.index()]);
+        let wanted = node.inputs.iter().map(carried).collect();
+        let step = Step { builder, operator, node, signals: arrived, wanted };
+        match rules.rule(step.kind()).backward(&step).and_then(|found| deliver(&step, found, &mut signals)) {
+            Ok(()) => {}
+            Err(CompileError::Model(problem)) => offences.push(offence(&builder.graph(), *id, problem)),
+            Err(other) => return Err(other),
+        }
+        builder.check()?;
+    }
+    if !offences.is_empty() {
+        offences.reverse();
+        return Err(CompileError::Unsupported(offences));
+    }
+    let asked: BTreeSet<ValueId> = wanted.iter().copied().collect();
+    Ok(asked.into_iter().filter_map(|id| signals[id.index()].map(|signal| (id, signal))).collect())
+}
+
+fn deliver<'g>(step: &Step<'g>, found: Vec<Option<Var<'g>>>, signals: &mut [Option<Var<'g>>]) -> Result<()> {
+    for (index, signal) in found.into_iter().enumerate() {
+        let (Some(signal), true, Some(input)) = (signal, step.wants(index), step.node.input(index)) else {
+            continue;
+        };
+        let fitted = signal.fit(step.builder.var(input))?;
+        accumulate(&mut signals[input.index()], fitted);
+    }
+    Ok(())
+}
+
+fn accumulate<'g>(sum: &mut Option<Var<'g>>, signal: Var<'g>) {
+    *sum = Some(match *sum {
+        Some(before) => before + signal,
+        None => signal,
+    });
+}
+
+/// The operators of `nodes`, or one error that names every node without one.
+pub fn supported(graph: &Graph, nodes: &[NodeId]) -> Result<Vec<&'static Operator>> {
+    let mut offences = Vec::new();
+    let mut found = Vec::new();
+    for id in nodes {
+        match ops::lookup(&graph.node(*id).operator) {
+            Some(operator) => found.push(operator),
+            None => offences.push(offence(graph, *id, "no derivative is known".to_owned())),
+        }
+    }
+    if offences.is_empty() { Ok(found) } else { Err(CompileError::Unsupported(offences)) }
+}
+
+fn offence(graph: &Graph, id: NodeId, problem: String) -> Offence {
+    let node = graph.node(id);
+    let output =
+        node.outputs.iter().flatten().next().map_or_else(String::new, |id| graph.value(*id).name.clone());
+    Offence { node: id, operator: node.operator.clone(), output, problem }
+}
