@@ -1,0 +1,54 @@
+//! What opsets after 18 added: dropped where it says nothing, refused where opset 18 cannot express it.
+
+use super::{data, take_int, take_ints, take_string};
+use crate::element::ElementType;
+use crate::node::NewNode;
+use crate::onnx::build::Target;
+
+/// `Pad` of opset 19: mode `wrap`.
+pub(super) fn pad(node: &NewNode) -> Result<(), String> {
+    match node.attributes.get("mode") {
+        Some(crate::node::Attribute::String(mode)) if mode == "wrap" => {
+            Err("mode \"wrap\" does not exist in opset 18".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reductions of opset 20: truth values.
+pub(super) fn reduce(target: &Target<'_>, node: &NewNode) -> Result<(), String> {
+    if target.value(data(node)?).element == Some(ElementType::Bool) {
+        return Err("truth values cannot be reduced in opset 18".to_owned());
+    }
+    Ok(())
+}
+
+/// `AveragePool` of opset 19: dilations.
+pub(super) fn average_pool(node: &mut NewNode) -> Result<(), String> {
+    match take_ints(node, "dilations")? {
+        Some(dilations) if dilations.iter().any(|dilation| *dilation != 1) => {
+            Err(format!("dilations {dilations:?} do not exist in opset 18"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Casts of opset 19 and 24: how 8-bit floats saturate and round, which there are none of here.
+pub(super) fn cast(node: &mut NewNode) -> Result<(), String> {
+    take_int(node, "saturate")?;
+    take_string(node, "round_mode")?;
+    Ok(())
+}
+
+/// Quantisation of opsets 19 to 23: blocks and other types.
+pub(super) fn quantize(node: &mut NewNode) -> Result<(), String> {
+    take_int(node, "saturate")?;
+    for name in ["block_size", "output_dtype", "precision"] {
+        if let Some(value) = take_int(node, name)?
+            && value != 0
+        {
+            return Err(format!("attribute {name:?} = {value} does not exist in opset 18"));
+        }
+    }
+    Ok(())
+}
