@@ -19,6 +19,7 @@ pub use dim::{Dim, Shape, display_shape};
 pub use element::ElementType;
 pub use error::GraphError;
 pub use graph::{Graph, Origin, Value, ValueId};
+pub use infer::broadcast as broadcast_shapes;
 pub use node::{Attribute, NewNode, Node, NodeId};
 pub use tensor::{Tensor, TensorError, element_count};
 pub use window::{FixedAxis, Window, WindowAxis};
