@@ -1,0 +1,629 @@
+//! What is fed to a model: photographs and NumPy files, checked against the model's inputs, rows on the batch axis.
+//!
+//! A photograph is prepared as the model's description says. Rows of `.npy` and `.npz` files are taken as they are,
+//! batch axis first. Several files are stacked.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ndarray::{ArrayD, Axis, Dimension};
+use pellucid_graph::{ElementType, Value, display_shape};
+
+use crate::array::Array;
+use crate::error::Error;
+use crate::file;
+use crate::model::{Model, no_preprocessing};
+use crate::npy::{self, Npy, shape_text};
+use crate::photograph::{self, Photograph};
+
+/// What input files may ask of the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputLimits {
+    /// Largest file, in bytes. Default: 2 GiB.
+    pub file_bytes: u64,
+    /// Most bytes of arrays once unpacked, for one file. Default: 4 GiB.
+    pub array_bytes: u64,
+}
+
+impl Default for InputLimits {
+    fn default() -> Self {
+        Self { file_bytes: 2 << 30, array_bytes: 4 << 30 }
+    }
+}
+
+/// One row of the batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The file it comes from, without folders; with the row's number where the file has several: `x.npy[3]`.
+    pub name: String,
+    /// The photograph, where it is one.
+    pub photograph: Option<Arc<Photograph>>,
+}
+
+/// A batch: an array for every input of a model, all with the same number of rows on the first axis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inputs {
+    arrays: Vec<(String, Array)>,
+    rows: Vec<Row>,
+}
+
+impl Inputs {
+    /// A batch from arrays in the order of a model's inputs, and what is known of its rows.
+    ///
+    /// # Errors
+    /// No array, no row, or arrays with other numbers of rows.
+    pub fn new(arrays: Vec<(String, Array)>, rows: Vec<Row>) -> Result<Self, Error> {
+        for (name, array) in &arrays {
+            if array.shape().first() != Some(&rows.len()) {
+                return Err(Error::input(
+                    format!("input {name:?}"),
+                    format!(
+                        "{} found, expected {} rows on the first axis",
+                        shape_text(array.shape()),
+                        rows.len()
+                    ),
+                ));
+            }
+        }
+        if rows.is_empty() || arrays.is_empty() {
+            return Err(Error::input("input", "no row found, expected at least one"));
+        }
+        Ok(Self { arrays, rows })
+    }
+
+    /// A batch from arrays alone; rows are called `row 0`, `row 1` …
+    pub fn from_arrays(arrays: Vec<(String, Array)>) -> Result<Self, Error> {
+        let count = arrays.first().and_then(|(_, array)| array.shape().first().copied()).unwrap_or(0);
+        let rows = (0..count).map(|row| Row { name: format!("row {row}"), photograph: None }).collect();
+        Self::new(arrays, rows)
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Never: there is at least one row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Arrays by input name, `[n, …]`.
+    pub fn arrays(&self) -> &[(String, Array)] {
+        &self.arrays
+    }
+
+    /// The array for an input.
+    pub fn get(&self, name: &str) -> Option<&Array> {
+        self.arrays.iter().find(|(known, _)| known == name).map(|(_, array)| array)
+    }
+
+    /// What is known of each row.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Some of the rows.
+    ///
+    /// # Panics
+    /// Where the range leaves the batch.
+    #[must_use]
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        let arrays =
+            self.arrays.iter().map(|(name, array)| (name.clone(), array.rows(range.clone()))).collect();
+        Self { arrays, rows: self.rows[range].to_vec() }
+    }
+}
+
+impl Model {
+    /// Reads files as one batch: PNG, JPEG, WebP, `.npy` and `.npz`, told apart by their first bytes.
+    ///
+    /// # Errors
+    /// Files that cannot be read or are of another kind; photographs for a model that does not say how to prepare
+    /// them; arrays of another shape or type than the model's inputs; values that are not finite, with their row.
+    pub fn read<P: AsRef<Path>>(&self, paths: &[P]) -> Result<Inputs, Error> {
+        self.read_with(paths, &InputLimits::default())
+    }
+
+    /// As [`Model::read`], under other limits.
+    pub fn read_with<P: AsRef<Path>>(&self, paths: &[P], limits: &InputLimits) -> Result<Inputs, Error> {
+        if paths.is_empty() {
+            return Err(Error::input("input", "no file found, expected at least one"));
+        }
+        let mut rows = Vec::new();
+        let mut parts: Vec<Vec<Array>> = vec![Vec::new(); self.graph().inputs().len()];
+        let mut places = Vec::new();
+        for path in paths {
+            let path = path.as_ref();
+            let read = self.read_one(path, limits)?;
+            for (part, array) in parts.iter_mut().zip(read.arrays) {
+                part.push(array);
+            }
+            places.push(path.display().to_string());
+            rows.extend(read.rows);
+        }
+        let mut arrays = Vec::new();
+        for (input, parts) in self.inputs().zip(parts) {
+            arrays.push((input.name.clone(), concatenate(&input.name, &parts, &places)?));
+        }
+        self.check_batch(rows.len())?;
+        Inputs::new(arrays, rows)
+    }
+
+    /// Checks a batch of the caller's own making against the model, as files are checked.
+    pub fn check_inputs(&self, inputs: Inputs) -> Result<Inputs, Error> {
+        let mut arrays = Vec::new();
+        let named: Vec<&str> = inputs.arrays.iter().map(|(name, _)| name.as_str()).collect();
+        self.check_names("inputs", &named)?;
+        for input in self.inputs() {
+            let array = inputs.get(&input.name).expect("every name was checked").clone();
+            let npy = Npy { element: element_of(&array), array };
+            arrays.push((input.name.clone(), fit(&format!("input {:?}", input.name), input, npy)?));
+        }
+        self.check_batch(inputs.len())?;
+        Inputs::new(arrays, inputs.rows)
+    }
+
+    fn read_one(&self, path: &Path, limits: &InputLimits) -> Result<FileRows, Error> {
+        let place = path.display().to_string();
+        let bytes = file::read(path, limits.file_bytes)?;
+        let name = path.file_name().map_or_else(|| place.clone(), |name| name.to_string_lossy().into_owned());
+        if npy::is_npy(&bytes) {
+            let [input] = self.graph().inputs() else {
+                return Err(Error::input(
+                    place,
+                    format!(
+                        "one array found, expected {}; save them with np.savez(…)",
+                        list(&self.inputs().map(|input| input.name.as_str()).collect::<Vec<_>>())
+                    ),
+                ));
+            };
+            let npy = npy::decode(&place, Bytes::from(bytes))?;
+            FileRows::from_arrays(&name, vec![fit(&place, self.graph().value(*input), npy)?], &place)
+        } else if npy::is_npz(&bytes) {
+            let mut found = npy::decode_npz(&place, &bytes, limits.array_bytes)?;
+            drop(bytes);
+            let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+            self.check_names(&place, &names)?;
+            let mut arrays = Vec::new();
+            for input in self.inputs() {
+                let index = found.iter().position(|(name, _)| *name == input.name);
+                let (name, npy) = found.swap_remove(index.expect("every name was checked"));
+                arrays.push(fit(&format!("{place}, array {name:?}"), input, npy)?);
+            }
+            FileRows::from_arrays(&name, arrays, &place)
+        } else if photograph::format(&bytes).is_some() {
+            self.read_photograph(&place, name, &bytes)
+        } else {
+            Err(Error::input(
+                place,
+                "it is of no kind that can be read, expected PNG, JPEG, WebP, NPY or NPZ",
+            ))
+        }
+    }
+
+    fn read_photograph(&self, place: &str, name: String, bytes: &[u8]) -> Result<FileRows, Error> {
+        let [input] = self.graph().inputs() else {
+            return Err(Error::input(
+                place,
+                format!(
+                    "one picture found, expected {}; prepare them yourself and save them with np.savez(…)",
+                    list(&self.inputs().map(|input| input.name.as_str()).collect::<Vec<_>>())
+                ),
+            ));
+        };
+        let input = self.graph().value(*input);
+        let image = self
+            .description()
+            .preprocessing
+            .get(&input.name)
+            .ok_or_else(|| Error::NoPreprocessing(no_preprocessing(place, self, input)))?;
+        let picture = photograph::decode(place, bytes)?;
+        let (values, geometry) = image.apply(place, &picture)?;
+        let array = Array::F32(values.insert_axis(Axis(0)));
+        let prepared = format!("{place}, prepared as the model's preprocessing says");
+        let array = fit(&prepared, input, Npy { element: ElementType::F32, array })?;
+        let photograph = Some(Arc::new(Photograph { picture, geometry }));
+        Ok(FileRows { arrays: vec![array], rows: vec![Row { name, photograph }] })
+    }
+
+    fn check_names(&self, place: &str, found: &[&str]) -> Result<(), Error> {
+        let expected: Vec<&str> = self.inputs().map(|input| input.name.as_str()).collect();
+        let missing: Vec<&str> = expected.iter().copied().filter(|name| !found.contains(name)).collect();
+        let strange: Vec<&str> = found.iter().copied().filter(|name| !expected.contains(name)).collect();
+        if missing.is_empty() && strange.is_empty() {
+            return Ok(());
+        }
+        Err(Error::input(place, format!("arrays {} found, expected {}", list(found), list(&expected))))
+    }
+
+    /// A batch axis of fixed size takes whole batches only, except that single rows are fed one by one.
+    fn check_batch(&self, rows: usize) -> Result<(), Error> {
+        for input in self.inputs() {
+            let fixed =
+                input.shape.as_ref().and_then(|shape| shape.first()).and_then(pellucid_graph::Dim::size);
+            if let Some(size) = fixed
+                && size > 0
+                && rows % size != 0
+            {
+                return Err(Error::input(
+                    format!("input {:?}", input.name),
+                    format!(
+                        "{rows} rows found, expected a multiple of {size}, the batch size fixed in the model"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct FileRows {
+    /// One for each of the model's inputs, in order.
+    arrays: Vec<Array>,
+    rows: Vec<Row>,
+}
+
+impl FileRows {
+    fn from_arrays(name: &str, arrays: Vec<Array>, place: &str) -> Result<Self, Error> {
+        let counts: Vec<usize> =
+            arrays.iter().map(|array| array.shape().first().copied().unwrap_or(0)).collect();
+        let count = counts.first().copied().unwrap_or(0);
+        if counts.iter().any(|other| *other != count) {
+            return Err(Error::input(
+                place,
+                format!("arrays of {counts:?} rows found, expected as many in each"),
+            ));
+        }
+        if count == 0 {
+            return Err(Error::input(place, "no row found, expected at least one"));
+        }
+        let row_name = |row| if count == 1 { name.to_owned() } else { format!("{name}[{row}]") };
+        let rows = (0..count).map(|row| Row { name: row_name(row), photograph: None }).collect();
+        Ok(Self { arrays, rows })
+    }
+}
+
+/// `array` in the element type of a model's input, if its shape and type allow it and its values are finite.
+fn fit(place: &str, input: &Value, npy: Npy) -> Result<Array, Error> {
+    let Npy { element, array } = npy;
+    let wrong = |problem: String| Err(Error::input(place, problem));
+    let name = &input.name;
+    if let Some(shape) = &input.shape {
+        let found = array.shape();
+        // The batch axis is checked when every file is read.
+        let agrees = |(axis, (found, expected)): (usize, (&usize, &pellucid_graph::Dim))| {
+            axis == 0 || expected.size().is_none_or(|expected| expected == *found)
+        };
+        if found.len() != shape.len() || !found.iter().zip(shape).enumerate().all(agrees) {
+            let hint = if found.len() + 1 == shape.len() { "; add a batch axis in front" } else { "" };
+            return wrong(format!(
+                "shape {} found, expected {} for input {name:?}{hint}",
+                shape_text(found),
+                display_shape(shape)
+            ));
+        }
+    }
+    if let Some((row, position)) = first_not_finite(&array) {
+        return wrong(format!(
+            "row {row} holds a value that is not finite, at {}; expected numbers only",
+            shape_text(&position)
+        ));
+    }
+    let Some(expected) = input.element else { return Ok(array) };
+    if expected == element {
+        return Ok(array);
+    }
+    match (expected, array) {
+        (ElementType::F64, array @ Array::F32(_)) => Ok(Array::F64(array.to_f32().mapv(f64::from))),
+        (expected, array @ Array::F64(_)) if expected.is_float() => {
+            let rounded = array.to_f32();
+            if rounded.iter().any(|value| !value.is_finite()) {
+                return wrong(format!("a value is too large for {expected}, the type of input {name:?}"));
+            }
+            Ok(Array::F32(rounded))
+        }
+        (expected, array @ Array::F32(_)) if expected.is_float() => Ok(array),
+        (expected, Array::I64(values)) if !expected.is_float() && expected != ElementType::Bool => {
+            if let Some(value) = values.iter().find(|value| !fits(**value, expected)) {
+                return wrong(format!(
+                    "{value} found, which does not fit {expected}, the type of input {name:?}"
+                ));
+            }
+            Ok(Array::I64(values))
+        }
+        (expected, _) => wrong(format!(
+            "elements of {element} found, expected {expected} for input {name:?}; convert them with .astype(\"{expected}\")"
+        )),
+    }
+}
+
+fn fits(value: i64, element: ElementType) -> bool {
+    match element {
+        ElementType::I8 => i8::try_from(value).is_ok(),
+        ElementType::I16 => i16::try_from(value).is_ok(),
+        ElementType::I32 => i32::try_from(value).is_ok(),
+        ElementType::U8 => u8::try_from(value).is_ok(),
+        ElementType::U16 => u16::try_from(value).is_ok(),
+        ElementType::U32 => u32::try_from(value).is_ok(),
+        ElementType::U64 => value >= 0,
+        _ => true,
+    }
+}
+
+fn element_of(array: &Array) -> ElementType {
+    match array {
+        Array::F32(_) => ElementType::F32,
+        Array::F64(_) => ElementType::F64,
+        Array::I64(_) => ElementType::I64,
+        Array::Bool(_) => ElementType::Bool,
+    }
+}
+
+/// The row and the position within it of the first NaN or infinity.
+fn first_not_finite(array: &Array) -> Option<(usize, Vec<usize>)> {
+    fn search<T>(array: &ArrayD<T>, finite: impl Fn(&T) -> bool) -> Option<Vec<usize>> {
+        // The common case is a pass without positions.
+        if array.iter().all(&finite) {
+            return None;
+        }
+        array
+            .indexed_iter()
+            .find(|(_, value)| !finite(value))
+            .map(|(position, _)| position.as_array_view().to_vec())
+    }
+    let position = match array {
+        Array::F32(array) => search(array, |value| value.is_finite()),
+        Array::F64(array) => search(array, |value| value.is_finite()),
+        Array::I64(_) | Array::Bool(_) => None,
+    }?;
+    let (row, within) = position.split_first()?;
+    Some((*row, within.to_vec()))
+}
+
+/// Arrays after each other on the batch axis.
+fn concatenate(name: &str, parts: &[Array], places: &[String]) -> Result<Array, Error> {
+    let first = parts.first().ok_or_else(|| Error::Internal(format!("input {name:?} has no array")))?;
+    for (part, place) in parts.iter().zip(places) {
+        if part.shape()[1..] != first.shape()[1..] {
+            return Err(Error::input(
+                place,
+                format!(
+                    "rows of shape {} found, expected {} as in {}; give inputs of other sizes one by one, or add a \
+                     resize to the preprocessing",
+                    shape_text(&part.shape()[1..]),
+                    shape_text(&first.shape()[1..]),
+                    places[0]
+                ),
+            ));
+        }
+    }
+    macro_rules! join {
+        ($kind:ident) => {{
+            let views: Vec<_> = parts
+                .iter()
+                .filter_map(|part| if let Array::$kind(array) = part { Some(array.view()) } else { None })
+                .collect();
+            if views.len() != parts.len() {
+                return Err(Error::Internal(format!("arrays of several types for input {name:?}")));
+            }
+            Array::$kind(
+                ndarray::concatenate(Axis(0), &views).map_err(|error| Error::Internal(error.to_string()))?,
+            )
+        }};
+    }
+    Ok(match first {
+        Array::F32(_) => join!(F32),
+        Array::F64(_) => join!(F64),
+        Array::I64(_) => join!(I64),
+        Array::Bool(_) => join!(Bool),
+    })
+}
+
+fn list(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    match quoted.split_last() {
+        None => "none".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use image::{Rgb, RgbImage};
+    use ndarray::IxDyn;
+    use pellucid_graph::{Dim, Graph};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn model(inputs: &[(&str, ElementType, &[i64])]) -> Model {
+        let mut graph = Graph::new();
+        for (name, element, sizes) in inputs {
+            let rest = sizes.iter().map(|size| Dim::known(*size));
+            let shape = std::iter::once(Dim::symbol("n")).chain(rest).collect();
+            graph.add_input(*name, *element, Some(shape)).unwrap();
+        }
+        Model::from_graph("net.onnx", graph).unwrap()
+    }
+
+    fn vectors() -> Model {
+        model(&[("x", ElementType::F32, &[3])])
+    }
+
+    fn save(folder: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn floats(shape: &[usize], values: &[f32]) -> Array {
+        Array::F32(ArrayD::from_shape_vec(IxDyn(shape), values.to_vec()).unwrap())
+    }
+
+    fn told(model: &Model, folder: &TempDir, name: &str, bytes: &[u8]) -> String {
+        let error = model.read(&[save(folder, name, bytes)]).unwrap_err();
+        assert!(error.is_user_error());
+        error.to_string().replace(&format!("{}/", folder.path().display()), "")
+    }
+
+    #[test]
+    fn several_files_are_stacked_and_rows_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = save(&folder, "one.npy", &npy::encode(&floats(&[1, 3], &[1.0, 2.0, 3.0])));
+        let wide = Array::F64(ArrayD::from_elem(IxDyn(&[2, 3]), 0.5));
+        let two = save(&folder, "two.npy", &npy::encode(&wide));
+        let inputs = vectors().read(&[one, two]).unwrap();
+        assert_eq!(inputs.get("x").unwrap().shape(), [3, 3]);
+        let names: Vec<&str> = inputs.rows().iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, ["one.npy", "two.npy[0]", "two.npy[1]"]);
+        let last = inputs.slice(1..3);
+        assert_eq!((last.len(), last.get("x").unwrap()), (2, &floats(&[2, 3], &[0.5; 6])));
+    }
+
+    #[test]
+    fn wrong_arrays_are_told_with_what_was_expected() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = vectors();
+        let cases: Vec<(Array, &str)> = vec![
+            (
+                floats(&[3], &[0.0; 3]),
+                "a.npy: shape [3] found, expected [n, 3] for input \"x\"; add a batch axis in front",
+            ),
+            (floats(&[2, 4], &[0.0; 8]), "a.npy: shape [2, 4] found, expected [n, 3] for input \"x\""),
+            (
+                floats(&[2, 3], &[0.0, 0.0, 0.0, 0.0, f32::NAN, 0.0]),
+                "a.npy: row 1 holds a value that is not finite, at [1]; expected numbers only",
+            ),
+            (
+                Array::I64(ArrayD::zeros(IxDyn(&[1, 3]))),
+                "a.npy: elements of int64 found, expected float32 for input \"x\"; convert them with \
+                 .astype(\"float32\")",
+            ),
+            (
+                Array::F64(ArrayD::from_elem(IxDyn(&[1, 3]), 1e300)),
+                "a.npy: a value is too large for float32, the type of input \"x\"",
+            ),
+            (floats(&[0, 3], &[]), "a.npy: no row found, expected at least one"),
+        ];
+        for (array, message) in cases {
+            assert_eq!(told(&model, &folder, "a.npy", &npy::encode(&array)), message);
+        }
+        assert_eq!(
+            told(&model, &folder, "a.txt", b"hello"),
+            "a.txt: it is of no kind that can be read, expected PNG, JPEG, WebP, NPY or NPZ"
+        );
+        let narrow = super::tests::model(&[("ids", ElementType::I32, &[1])]);
+        let large = Array::I64(ArrayD::from_elem(IxDyn(&[1, 1]), 1 << 40));
+        assert_eq!(
+            told(&narrow, &folder, "a.npy", &npy::encode(&large)),
+            "a.npy: 1099511627776 found, which does not fit int32, the type of input \"ids\""
+        );
+    }
+
+    #[test]
+    fn archives_must_name_the_models_inputs() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = model(&[("x", ElementType::F32, &[1]), ("ids", ElementType::I64, &[2])]);
+        let ids = ("ids".to_owned(), Array::I64(ArrayD::zeros(IxDyn(&[2, 2]))));
+        let x = ("x".to_owned(), floats(&[2, 1], &[1.0, 2.0]));
+        let good = npy::encode_npz(&[ids.clone(), x.clone()]).unwrap();
+        let inputs = model.read(&[save(&folder, "a.npz", &good)]).unwrap();
+        assert_eq!(inputs.arrays()[0].0, "x");
+        assert_eq!(inputs.rows()[1].name, "a.npz[1]");
+        let other = npy::encode_npz(&[ids.clone(), ("X".to_owned(), x.1.clone())]).unwrap();
+        assert_eq!(
+            told(&model, &folder, "a.npz", &other),
+            "a.npz: arrays \"ids\" and \"X\" found, expected \"x\" and \"ids\""
+        );
+        let uneven = npy::encode_npz(&[ids, ("x".to_owned(), floats(&[1, 1], &[1.0]))]).unwrap();
+        assert_eq!(
+            told(&model, &folder, "a.npz", &uneven),
+            "a.npz: arrays of [1, 2] rows found, expected as many in each"
+        );
+        assert_eq!(
+            told(&model, &folder, "a.npy", &npy::encode(&x.1)),
+            "a.npy: one array found, expected \"x\" and \"ids\"; save them with np.savez(…)"
+        );
+    }
+
+    fn photo(width: u32, height: u32) -> Vec<u8> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        RgbImage::from_pixel(width, height, Rgb([255, 0, 0]))
+            .write_to(&mut bytes, image::ImageFormat::Png)
+            .unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn photographs_are_prepared_as_described_and_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = model(&[("x", ElementType::F32, &[3, 4, 4])])
+            .with_preprocessing(&[("resize", "4"), ("crop", "4"), ("range", "0,1")])
+            .unwrap();
+        let wide = save(&folder, "wide.png", &photo(16, 8));
+        let high = save(&folder, "high.png", &photo(8, 12));
+        let inputs = model.read(&[wide, high]).unwrap();
+        assert_eq!(inputs.get("x").unwrap().shape(), [2, 3, 4, 4]);
+        let photograph = inputs.rows()[0].photograph.as_ref().unwrap();
+        assert_eq!(photograph.picture.dimensions(), (16, 8));
+        assert_eq!(photograph.geometry.region(), (4.0, 0.0, 8.0, 8.0));
+    }
+
+    #[test]
+    fn a_photograph_without_preprocessing_says_what_to_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let small = model(&[("input.1", ElementType::F32, &[3, 32, 32])]);
+        assert_eq!(
+            told(&small, &folder, "cat.png", &photo(2, 2)),
+            "cat.png: net.onnx does not say how a picture becomes its input \"input.1\", float32 [n, 3, 32, 32]\n\
+             write a TOML file, with the numbers that the network was trained with, such as\n\n\
+             [preprocessing.\"input.1\"]\nlayout = \"NCHW\"\ncolor = \"RGB\"\n\
+             resize = { size = [32, 32], interpolation = \"bilinear\", antialias = true }\n\
+             range = [0, 1]\nmean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\n\n\
+             or give them with\n\n--image resize=32x32 --image range=0,1 --image mean=0.485,0.456,0.406 --image \
+             std=0.229,0.224,0.225"
+        );
+        assert_eq!(
+            told(&vectors(), &folder, "cat.png", &photo(2, 2)),
+            "cat.png: it is a picture, and input \"x\" of net.onnx is float32 [n, 3], which no picture becomes; give \
+             an .npy file of that shape"
+        );
+    }
+
+    #[test]
+    fn photographs_of_other_sizes_need_a_resize() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut graph = Graph::new();
+        let shape = ["n", "c", "h", "w"].map(Dim::symbol).to_vec();
+        graph.add_input("x", ElementType::F32, Some(shape)).unwrap();
+        let model =
+            Model::from_graph("net.onnx", graph).unwrap().with_preprocessing(&[("range", "0,1")]).unwrap();
+        let paths = [save(&folder, "a.png", &photo(4, 4)), save(&folder, "b.png", &photo(5, 4))];
+        let error = model.read(&paths).unwrap_err().to_string();
+        assert_eq!(
+            error.replace(&format!("{}/", folder.path().display()), ""),
+            "b.png: rows of shape [3, 4, 5] found, expected [3, 4, 4] as in a.png; give inputs of other sizes one by \
+             one, or add a resize to the preprocessing"
+        );
+    }
+
+    #[test]
+    fn a_fixed_batch_takes_whole_batches() {
+        let mut graph = Graph::new();
+        graph.add_input("x", ElementType::F32, Some(vec![Dim::known(2), Dim::known(1)])).unwrap();
+        let model = Model::from_graph("net.onnx", graph).unwrap();
+        let batch =
+            |rows: usize| Inputs::from_arrays(vec![("x".to_owned(), floats(&[rows, 1], &vec![0.0; rows]))]);
+        assert!(model.check_inputs(batch(4).unwrap()).is_ok());
+        assert_eq!(
+            model.check_inputs(batch(3).unwrap()).unwrap_err().to_string(),
+            "input \"x\": 3 rows found, expected a multiple of 2, the batch size fixed in the model"
+        );
+    }
+}
