@@ -13,6 +13,7 @@ pub mod node;
 pub mod onnx;
 pub mod operators;
 pub mod tensor;
+mod text;
 pub mod window;
 
 pub use dim::{Dim, Shape, display_shape};
