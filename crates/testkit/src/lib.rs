@@ -1,1 +1,3 @@
 //! Random graphs, golden vectors and table tests for Pellucid's own tests.
+
+pub mod golden;
