@@ -1,1 +1,129 @@
-//! Graph to session: engines, lowering, memory.
+//! A graph made runnable: the only crate that names an engine.
+//!
+//! [`open`] turns a [`Graph`] into a [`Session`], which takes arrays by name and returns arrays by name. Any value of
+//! the graph may be asked for, and any may be fed in place of being computed. What an engine cannot compute is one
+//! error that lists every offending node, when the session is opened and not when it runs; a wrong number is never an
+//! answer.
+//!
+//! Two engines exist. *rten* is embedded, multi-threaded and computes in `float32` and 32-bit integers: the graph is
+//! first lowered to the forms that it computes right (see the crate's README for what was found). *reference* is the
+//! plain interpreter in `float64`, thousands of times slower.
+//!
+//! ```
+//! use pellucid_graph::{Dim, ElementType, Graph, NewNode};
+//! use pellucid_runtime::{Array, Options, open};
+//!
+//! let mut graph = Graph::new();
+//! let x = graph.add_input("x", ElementType::F32, Some(vec![Dim::symbol("n")])).unwrap();
+//! let y = graph.push_one(NewNode::new("Relu", &[x], "y")).unwrap();
+//! graph.add_output(y).unwrap();
+//! let session = open(&graph, &Options::default()).unwrap();
+//! let x = Array::from_f32(&[2], vec![-1.0, 2.0]).unwrap();
+//! let results = session.run(&[("x", &x)], &["y"]).unwrap();
+//! assert_eq!(results[0].to_f32().as_slice().unwrap(), [0.0, 2.0]);
+//! ```
+
+mod array;
+mod check;
+mod error;
+mod lower;
+mod memory;
+mod reference;
+mod rten;
+mod weights;
+
+use std::collections::BTreeMap;
+
+use pellucid_graph::{ElementType, Graph, Shape};
+
+pub use array::Array;
+pub use error::{RuntimeError, UnsupportedNode};
+pub use memory::largest_batch;
+
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// The embedded engine: `float32`, several threads.
+    #[default]
+    Rten,
+    /// The interpreter: `float64`, slow, obviously right.
+    Reference,
+}
+
+impl Engine {
+    /// Every engine.
+    pub const ALL: [Engine; 2] = [Self::Rten, Self::Reference];
+
+    /// Name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rten => "rten",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+/// How a session runs.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What computes.
+    pub engine: Engine,
+    /// Number of threads; `None` is one a physical core. Results do not depend on it.
+    pub threads: Option<usize>,
+    /// Most bytes that a run may take, weights included; `None` is no limit. What happens to be free is never looked
+    /// at.
+    pub memory: Option<u64>,
+}
+
+/// An input or output of a session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Port {
+    /// Name.
+    pub name: String,
+    /// Element type, where it is known; always for inputs.
+    pub element: Option<ElementType>,
+    /// Sizes, where the number of axes is known.
+    pub shape: Option<Shape>,
+}
+
+/// A graph that can be run, any number of times and from several threads.
+pub trait Session: Send + Sync {
+    /// What computes.
+    fn engine(&self) -> Engine;
+
+    /// The graph's inputs, in order.
+    fn inputs(&self) -> &[Port];
+
+    /// The graph's outputs, in order.
+    fn outputs(&self) -> &[Port];
+
+    /// Most bytes that a run may take, where there is a limit.
+    fn memory(&self) -> Option<u64>;
+
+    /// Computes `outputs`, any values of the graph, from `inputs`, its inputs or any other values, in place of what
+    /// would compute them. Inputs that nothing asked for needs may be left out.
+    ///
+    /// # Errors
+    /// Inputs that are unknown, missing, or of a wrong element type or shape; outputs that are unknown; a run above
+    /// the memory limit; failures of the engine.
+    fn run(&self, inputs: &[(&str, &Array)], outputs: &[&str]) -> Result<Vec<Array>, RuntimeError>;
+
+    /// Bytes at the peak of a run that computes `outputs`, the symbols in the inputs' sizes standing for `sizes`:
+    /// weights once, and every value from where it is made to where it is last read. Values whose size depends on
+    /// data count nothing.
+    ///
+    /// # Errors
+    /// Outputs that are unknown or cannot be computed.
+    fn peak_bytes(&self, sizes: &BTreeMap<String, i64>, outputs: &[&str]) -> Result<u64, RuntimeError>;
+}
+
+/// Makes `graph` runnable.
+///
+/// # Errors
+/// [`RuntimeError::Unsupported`] with every node that the outputs need and the engine cannot compute.
+pub fn open(graph: &Graph, options: &Options) -> Result<Box<dyn Session>, RuntimeError> {
+    Ok(match options.engine {
+        Engine::Rten => Box::new(rten::RtenSession::open(graph, options)?),
+        Engine::Reference => Box::new(reference::ReferenceSession::open(graph, options)),
+    })
+}

@@ -1,0 +1,268 @@
+//! Convolutions and their transposes.
+
+use pellucid_graph::{Attribute, NewNode, ValueId, Window, WindowAxis};
+
+use super::rewrite::{Refusal, Rewrite, Step, known, never, node, whole};
+use super::{Rule, Takes};
+use crate::weights;
+
+pub(super) const RULES: &[(&str, Rule)] =
+    &[("Conv", Rule::By(conv)), ("ConvTranspose", Rule::By(conv_transpose))];
+
+/// One spatial axis, its padding in numbers.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    kernel: i64,
+    stride: i64,
+    dilation: i64,
+    begin: i64,
+    end: i64,
+    extra: i64,
+}
+
+/// A convolution to be written.
+struct Convolution {
+    x: ValueId,
+    weight: ValueId,
+    bias: Option<ValueId>,
+    group: i64,
+    axes: Vec<Axis>,
+}
+
+/// The axes' geometry, whatever attribute it came from.
+pub(super) fn pads(axes: &[WindowAxis]) -> Step<Vec<(i64, i64)>> {
+    axes.iter()
+        .map(|axis| {
+            axis.pads.ok_or_else(|| Refusal::Sizes(format!("padding depends on size {}", axis.input)))
+        })
+        .collect()
+}
+
+fn geometry(window: &Window) -> Step<Vec<Axis>> {
+    let pads = pads(&window.axes)?;
+    let axes = window.axes.iter().zip(pads).map(|(axis, (begin, end))| {
+        let extra = axis
+            .extra_end
+            .ok_or_else(|| Refusal::Sizes(format!("the output depends on size {}", axis.input)))?;
+        Ok(Axis { kernel: axis.kernel, stride: axis.stride, dilation: axis.dilation, begin, end, extra })
+    });
+    axes.collect()
+}
+
+/// Sizes of the kernel's spatial axes.
+fn kernel(r: &Rewrite<'_>, weight: ValueId) -> Step<Vec<i64>> {
+    r.shape(weight)?.iter().skip(2).map(|size| known(size).map(whole)).collect()
+}
+
+/// rten reads neither the kernel's size from the weights nor `SAME_LOWER`, so every attribute is written out.
+fn conv(r: &mut Rewrite<'_>) -> Step<()> {
+    let (x, weight) = (r.x(0)?, r.x(1)?);
+    r.require(x, Takes::Floats)?;
+    let kernel = kernel(r, weight)?;
+    let spatial = r.shape(x)?.get(2..).unwrap_or_default().to_vec();
+    if spatial.len() != kernel.len() {
+        return never(format!("{} spatial axes, but a kernel of {}", spatial.len(), kernel.len()));
+    }
+    let window = Window::of_conv(r.node, &spatial, &kernel).map_err(Refusal::Never)?;
+    let spec =
+        Convolution { x, weight, bias: r.maybe(2), group: r.node.int("group", 1), axes: geometry(&window)? };
+    let y = write_conv(r, &spec)?;
+    r.done(y)
+}
+
+fn with_geometry(new: NewNode, axes: &[Axis], group: i64) -> NewNode {
+    let list = |pick: fn(&Axis) -> i64| Attribute::Ints(axes.iter().map(pick).collect());
+    let pads = axes.iter().map(|axis| axis.begin).chain(axes.iter().map(|axis| axis.end)).collect();
+    new.with("kernel_shape", list(|axis| axis.kernel))
+        .with("strides", list(|axis| axis.stride))
+        .with("dilations", list(|axis| axis.dilation))
+        .with("pads", Attribute::Ints(pads))
+        .with("group", Attribute::Int(group))
+}
+
+fn write_conv(r: &mut Rewrite<'_>, spec: &Convolution) -> Step<ValueId> {
+    match spec.axes.len() {
+        1 | 2 => {
+            let inputs: Vec<ValueId> = [spec.x, spec.weight].into_iter().chain(spec.bias).collect();
+            r.add(with_geometry(node("Conv", &inputs), &spec.axes, spec.group))
+        }
+        3 => conv_of_volumes(r, spec),
+        count => never(format!("{count} spatial axes; 1 to 3 are computed")),
+    }
+}
+
+/// rten convolves over at most two axes. The slices that a window covers in depth become channels, next to each other,
+/// so that the kernel needs a reshape only:
+/// `[n, c, d, h, w] → [n·d', c·k, h, w]`, kernel `[o, c/g, k, …] → [o, c/g·k, …]`, and back.
+fn conv_of_volumes(r: &mut Rewrite<'_>, spec: &Convolution) -> Step<ValueId> {
+    let shape = r.shape(spec.x)?;
+    let [_, channels, depth, height, width] = shape.as_slice() else {
+        return never(format!("{} axes, expected 5", shape.len()));
+    };
+    let (channels, depth) = (whole(known(channels)?), whole(known(depth)?));
+    let (height, width) = (whole(known(height)?), whole(known(width)?));
+    let deep = spec.axes[0];
+    let reach = (deep.kernel - 1) * deep.dilation + 1;
+    let slices = (depth + deep.begin + deep.end - reach) / deep.stride + 1;
+    let x = r.transpose(spec.x, &[0, 2, 1, 3, 4])?;
+    let x = r.pad(x, 1, deep.begin, deep.end, 0.0)?;
+    let mut parts = Vec::new();
+    for k in 0..deep.kernel {
+        let part = r.stride(x, 1, k * deep.dilation, slices, deep.stride)?;
+        parts.push(if deep.kernel == 1 { part } else { r.unsqueeze(part, &[3])? });
+    }
+    let stacked = r.concat(&parts, 3)?;
+    let images = r.reshape(stacked, &[-1, channels * deep.kernel, height, width])?;
+    let weight_shape = r.sizes(spec.weight)?;
+    let flat: Vec<i64> = vec![
+        whole(weight_shape[0]),
+        whole(weight_shape[1]) * deep.kernel,
+        spec.axes[1].kernel,
+        spec.axes[2].kernel,
+    ];
+    let weight = r.reshape(spec.weight, &flat)?;
+    let flat =
+        Convolution { x: images, weight, bias: spec.bias, group: spec.group, axes: spec.axes[1..].to_vec() };
+    let y = write_conv(r, &flat)?;
+    back_to_volumes(r, y, slices)
+}
+
+/// `[n·d, o, h, w] → [n, o, d, h, w]`.
+fn back_to_volumes(r: &mut Rewrite<'_>, y: ValueId, slices: i64) -> Step<ValueId> {
+    let shape = r.shape(y)?;
+    let rest: Vec<i64> =
+        shape.iter().skip(1).map(|size| known(size).map(whole)).collect::<Step<Vec<i64>>>()?;
+    let target: Vec<i64> = [-1, slices].into_iter().chain(rest).collect();
+    let y = r.reshape(y, &target)?;
+    r.transpose(y, &[0, 2, 1, 3, 4])
+}
+
+/// With stride 1 a transposed convolution is a convolution with the kernel turned around, several times as fast here;
+/// other strides stay, and depth is taken apart as in [`conv_of_volumes`]. rten does not read `output_shape`.
+fn conv_transpose(r: &mut Rewrite<'_>) -> Step<()> {
+    let (x, weight) = (r.x(0)?, r.x(1)?);
+    r.require(x, Takes::Floats)?;
+    let kernel = kernel(r, weight)?;
+    let spatial = r.shape(x)?.get(2..).unwrap_or_default().to_vec();
+    if spatial.len() != kernel.len() {
+        return never(format!("{} spatial axes, but a kernel of {}", spatial.len(), kernel.len()));
+    }
+    let window = Window::of_conv_transpose(r.node, &spatial, &kernel).map_err(Refusal::Never)?;
+    let axes = geometry(&window)?;
+    let group = r.node.int("group", 1);
+    let spec = Convolution { x, weight, bias: r.maybe(2), group, axes };
+    let turned: Vec<Axis> = spec.axes.iter().map(turned).collect();
+    let unit = spec.axes.iter().all(|axis| axis.stride == 1);
+    let y = if unit && turned.iter().all(|axis| axis.begin >= 0 && axis.end >= 0) {
+        let weight = turn(r, weight, group)?;
+        write_conv(r, &Convolution { weight, axes: turned, ..spec })?
+    } else {
+        write_transpose(r, &spec)?
+    };
+    r.done(y)
+}
+
+/// The same windows seen from the output, for stride 1.
+fn turned(axis: &Axis) -> Axis {
+    let reach = (axis.kernel - 1) * axis.dilation;
+    Axis { begin: reach - axis.begin, end: reach - axis.end + axis.extra, extra: 0, ..*axis }
+}
+
+fn write_transpose(r: &mut Rewrite<'_>, spec: &Convolution) -> Step<ValueId> {
+    match spec.axes.len() {
+        1 | 2 => {
+            let inputs: Vec<ValueId> = [spec.x, spec.weight].into_iter().chain(spec.bias).collect();
+            let extra = spec.axes.iter().map(|axis| axis.extra).collect();
+            let new = with_geometry(node("ConvTranspose", &inputs), &spec.axes, spec.group);
+            r.add(new.with("output_padding", Attribute::Ints(extra)))
+        }
+        3 => transpose_of_volumes(r, spec),
+        count => never(format!("{count} spatial axes; 1 to 3 are computed")),
+    }
+}
+
+/// The kernel `[c, o/g, …]` of a transposed convolution as that `[o, c/g, …]` of a convolution, mirrored in space.
+fn turn(r: &mut Rewrite<'_>, weight: ValueId, group: i64) -> Step<ValueId> {
+    let shape = r.sizes(weight)?;
+    let groups = usize::try_from(group).ok().filter(|g| *g > 0 && shape[0] % g == 0);
+    let Some(groups) = groups else { return never(format!("{} channels in {group} groups", shape[0])) };
+    let (inputs, outputs) = (shape[0] / groups, shape[1]);
+    let space: usize = shape[2..].iter().product();
+    let mut target = vec![groups * outputs, inputs];
+    target.extend(&shape[2..]);
+    if let Some(tensor) = r.graph.constant(weight) {
+        let form = [&[1, groups], shape.as_slice()].concat();
+        let turned = weights::form(tensor, form, target, |values| {
+            let mut turned = Vec::with_capacity(values.len());
+            for g in 0..groups {
+                for o in 0..outputs {
+                    for i in 0..inputs {
+                        let start = ((g * inputs + i) * outputs + o) * space;
+                        turned.extend(values[start..start + space].iter().rev());
+                    }
+                }
+            }
+            turned
+        });
+        return r.constant(turned);
+    }
+    let mut split = vec![whole(groups), whole(inputs), whole(outputs)];
+    split.extend(shape[2..].iter().map(|size| whole(*size)));
+    let y = r.reshape(weight, &split)?;
+    let order: Vec<i64> = [0, 2, 1].into_iter().chain(3..whole(split.len())).collect();
+    let y = r.transpose(y, &order)?;
+    let target: Vec<i64> = target.into_iter().map(whole).collect();
+    let mut y = r.reshape(y, &target)?;
+    for axis in 2..target.len() {
+        y = r.slice(y, axis, -1, i64::MIN, -1)?;
+    }
+    Ok(y)
+}
+
+/// Depth taken apart: every kernel slice transposes all input slices, and its images land `stride` apart.
+fn transpose_of_volumes(r: &mut Rewrite<'_>, spec: &Convolution) -> Step<ValueId> {
+    let shape = r.sizes_but_first(spec.x)?;
+    let [channels, depth, height, width] = shape[..] else {
+        return never(format!("{} axes, expected 5", shape.len() + 1));
+    };
+    let deep = spec.axes[0];
+    let covered = (whole(depth) - 1) * deep.stride + 1;
+    let length = covered + (deep.kernel - 1) * deep.dilation + deep.extra;
+    let x = r.transpose(spec.x, &[0, 2, 1, 3, 4])?;
+    let x = r.reshape(x, &[-1, whole(channels), whole(height), whole(width)])?;
+    let mut sum: Option<ValueId> = None;
+    for k in 0..deep.kernel {
+        let slice = r.integer(k)?;
+        let weight = r.add(node("Gather", &[spec.weight, slice]).with("axis", Attribute::Int(2)))?;
+        let flat = Convolution { x, weight, bias: None, group: spec.group, axes: spec.axes[1..].to_vec() };
+        let y = write_transpose(r, &flat)?;
+        let y = back_to_volumes(r, y, whole(depth))?;
+        let y = spread(r, y, deep.stride, covered)?;
+        let offset = k * deep.dilation;
+        let y = r.pad(y, 2, offset, length - covered - offset, 0.0)?;
+        sum = Some(match sum {
+            Some(sum) => r.op("Add", &[sum, y])?,
+            None => y,
+        });
+    }
+    let Some(sum) = sum else { return never("the kernel is empty") };
+    let y = r.slice(sum, 2, deep.begin, length - deep.end, 1)?;
+    let Some(bias) = spec.bias else { return Ok(y) };
+    let bias = r.reshape(bias, &[1, -1, 1, 1, 1])?;
+    r.op("Add", &[y, bias])
+}
+
+/// Puts `stride − 1` zeros after every slice in depth, but after the last.
+fn spread(r: &mut Rewrite<'_>, y: ValueId, stride: i64, covered: i64) -> Step<ValueId> {
+    if stride == 1 {
+        return Ok(y);
+    }
+    let shape = r.sizes_but_first(y)?;
+    let y = r.unsqueeze(y, &[3])?;
+    let y = r.pad(y, 3, 0, stride - 1, 0.0)?;
+    let mut target = vec![-1];
+    target.extend(shape.iter().map(|size| whole(*size)));
+    target[2] *= stride;
+    let y = r.reshape(y, &target)?;
+    r.slice(y, 2, 0, covered, 1)
+}

@@ -1,0 +1,198 @@
+//! Lowering for rten: the same graph in forms that this engine computes right, and fast.
+//!
+//! A rule an operator, one file a family. A rule either keeps the node ([`Rule::Same`]), with only the attributes
+//! that rten reads, or writes other nodes for it ([`Rule::By`]), and says why beside it. What has no rule is refused
+//! by name when the graph is opened. The pass knows rten's operators; it does not run anything.
+//!
+//! rten computes with `float32` and 32-bit integers alone, so the lowered graph holds `float32`, `int64` (which
+//! rten narrows when it reads the file) and `bool`: see [`lowered`].
+
+mod activation;
+mod arithmetic;
+mod constants;
+mod control;
+mod convolution;
+mod index;
+mod layout;
+mod normalization;
+mod pool;
+mod quantize;
+mod reduce;
+mod resize;
+mod rewrite;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use pellucid_graph::{ElementType, Graph, GraphError, Origin, ValueId};
+
+pub(crate) use rewrite::Refusal;
+use rewrite::{Names, Rewrite};
+
+use crate::error::UnsupportedNode;
+
+/// How a node of one operator is lowered.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// It stays, with these attributes, where its first input is of this kind.
+    Same(Takes, &'static [&'static str]),
+    /// It is written by this function.
+    By(fn(&mut Rewrite<'_>) -> Result<(), Refusal>),
+}
+
+/// Kinds of elements that an operator of rten takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// `float32`.
+    Floats,
+    /// `float32` and integers.
+    Numbers,
+    /// Anything.
+    All,
+    /// Truth values.
+    Truths,
+}
+
+impl Takes {
+    fn allows(self, element: ElementType) -> bool {
+        match self {
+            Self::Floats => element.is_float(),
+            Self::Numbers => element != ElementType::Bool,
+            Self::All => true,
+            Self::Truths => element == ElementType::Bool,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Floats => "floats",
+            Self::Numbers => "floats and integers",
+            Self::All => "everything",
+            Self::Truths => "truth values",
+        }
+    }
+}
+
+/// Operators of the table that are refused whatever their attributes, with the reason.
+///
+/// None is left at present; a test compares this list and the rules with the table of operators.
+pub(crate) const REFUSED: &[(&str, &str)] = &[];
+
+static RULES: LazyLock<BTreeMap<&'static str, Rule>> = LazyLock::new(|| {
+    [
+        activation::RULES,
+        arithmetic::RULES,
+        control::RULES,
+        convolution::RULES,
+        index::RULES,
+        layout::RULES,
+        normalization::RULES,
+        pool::RULES,
+        quantize::RULES,
+        reduce::RULES,
+        resize::RULES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .collect()
+});
+
+/// Whether there is a rule for `operator`.
+pub(crate) fn knows(operator: &str) -> bool {
+    RULES.contains_key(operator)
+}
+
+/// The element type in which values of `element` are computed.
+pub(crate) fn lowered(element: ElementType) -> ElementType {
+    match element {
+        ElementType::Bool => ElementType::Bool,
+        element if element.is_float() => ElementType::F32,
+        _ => ElementType::I64,
+    }
+}
+
+/// A lowered graph and where the values of its source are in it.
+#[derive(Debug)]
+pub(crate) struct Lowered {
+    /// Inputs and outputs stand in the order of the source.
+    pub(crate) graph: Graph,
+    /// For every value of the source, the value that holds it; `None` where it cannot be computed.
+    pub(crate) values: Vec<Option<ValueId>>,
+    /// Nodes that the outputs need and that cannot be lowered whatever the sizes.
+    pub(crate) refused: Vec<UnsupportedNode>,
+    /// Nodes that the outputs need and that can be lowered only once sizes are known.
+    pub(crate) waiting: Vec<UnsupportedNode>,
+}
+
+/// Lowers every node that can be lowered, and tells which of those that the outputs need cannot.
+pub(crate) fn lower(source: &Graph) -> Result<Lowered, GraphError> {
+    let mut names = Names::default();
+    let mut graph = Graph::new();
+    graph.name.clone_from(&source.name);
+    let mut values: Vec<Option<ValueId>> = vec![None; source.values().len()];
+    for id in source.inputs() {
+        let value = source.value(*id);
+        let element = lowered(value.element.unwrap_or(ElementType::F32));
+        values[id.index()] = Some(graph.add_input(names.fresh(), element, value.shape.clone())?);
+    }
+    let (refused, waiting) = lower_nodes(source, &mut graph, &mut values, &mut names)?;
+    graph.set_outputs(source.outputs().iter().filter_map(|id| values[id.index()]).collect());
+    Ok(Lowered { graph, values, refused, waiting })
+}
+
+/// Nodes that cannot be lowered: for good, and until sizes are known.
+type Rejected = (Vec<UnsupportedNode>, Vec<UnsupportedNode>);
+
+/// Lowers constants and nodes of `source` into `graph`; inputs and captures are in `values` already.
+fn lower_nodes(
+    source: &Graph,
+    graph: &mut Graph,
+    values: &mut Vec<Option<ValueId>>,
+    names: &mut Names,
+) -> Result<Rejected, GraphError> {
+    for id in source.value_ids() {
+        if let Origin::Constant(tensor) = &source.value(id).origin {
+            values[id.index()] = Some(graph.add_constant(names.fresh(), constants::lowered(tensor))?);
+        }
+    }
+    let needed = needed_nodes(source);
+    let consumers = source.consumers();
+    let (mut refused, mut waiting) = (Vec::new(), Vec::new());
+    for id in source.node_ids() {
+        let node = source.node(id);
+        let mut rewrite = Rewrite::new(source, node, &consumers, graph, values, names);
+        let outcome = rewrite.run();
+        let report = |reason: String| UnsupportedNode {
+            name: node.name.clone(),
+            operator: node.operator.clone(),
+            reason,
+        };
+        match outcome {
+            Ok(()) => {}
+            Err(_) if !needed[id.index()] => {}
+            Err(Refusal::Never(reason)) => refused.push(report(reason)),
+            Err(Refusal::Sizes(reason)) => waiting.push(report(reason)),
+            // The node that it depends on is reported.
+            Err(Refusal::Dependent) => {}
+        }
+    }
+    Ok((refused, waiting))
+}
+
+fn needed_nodes(source: &Graph) -> Vec<bool> {
+    let mut needed = vec![false; source.values().len()];
+    for output in source.outputs() {
+        needed[output.index()] = true;
+    }
+    let mut nodes = vec![false; source.nodes().len()];
+    for id in source.node_ids().rev() {
+        if source.node(id).outputs.iter().flatten().any(|output| needed[output.index()]) {
+            nodes[id.index()] = true;
+            for value in source.dependencies(id) {
+                needed[value.index()] = true;
+            }
+        }
+    }
+    nodes
+}
