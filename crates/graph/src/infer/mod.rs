@@ -16,7 +16,7 @@ mod spatial;
 
 use crate::dim::{Dim, Shape, display_shape};
 use crate::element::ElementType;
-use crate::graph::{Graph, Value};
+use crate::graph::{Graph, Value, ValueId};
 use crate::node::Node;
 use crate::operators;
 use contents::Block;
@@ -164,10 +164,9 @@ impl<'a> Scope<'a> {
         self.contents(input)?.iter().map(Dim::value).collect()
     }
 
-    /// Numbers of a small constant of any element type.
+    /// Numbers of a small constant of any element type, or of constants joined as unfolded exports join them.
     fn floats(&self, input: usize) -> Option<Vec<f64>> {
-        let tensor = self.maybe(input)?.constant()?;
-        (tensor.len() <= CONTENTS_LIMIT).then(|| tensor.to_f64())
+        numbers_of(self.graph, self.node.input(input)?, 2)
     }
 
     /// Contents and sizes of an input, where both are known.
@@ -286,6 +285,32 @@ impl<'a> Scope<'a> {
         debug_assert!(!self.names.is_empty(), "arity is checked");
         Ok(vec![Facts { element, shape, contents: None }])
     }
+}
+
+/// Numbers of a value made of constants by at most `depth` nodes.
+fn numbers_of(graph: &Graph, id: ValueId, depth: u32) -> Option<Vec<f64>> {
+    let value = graph.value(id);
+    if let Some(tensor) = value.constant() {
+        return (tensor.len() <= CONTENTS_LIMIT).then(|| tensor.to_f64());
+    }
+    let node = graph.node(graph.producer_of(id)?);
+    let flat = value.shape.as_ref()?.len() <= 1;
+    if depth == 0 || !flat || node.inputs.len() > 64 {
+        return None;
+    }
+    let parts = match &*node.operator {
+        "Concat" => &node.inputs[..],
+        "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" => &node.inputs[..1],
+        _ => return None,
+    };
+    let mut numbers = Vec::new();
+    for part in parts {
+        numbers.extend(numbers_of(graph, (*part)?, depth - 1)?);
+        if numbers.len() > CONTENTS_LIMIT {
+            return None;
+        }
+    }
+    Some(numbers)
 }
 
 /// An axis counted from the front; negative ones count from the end.
