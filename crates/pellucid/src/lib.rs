@@ -11,6 +11,7 @@ pub mod model;
 pub mod npy;
 pub mod photograph;
 pub mod preprocessing;
+pub mod render;
 pub mod resample;
 pub mod suggest;
 

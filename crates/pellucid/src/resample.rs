@@ -152,8 +152,8 @@ fn cubic(x: f64, a: f64) -> f64 {
 
 /// A map of `old` = (height, width) values, bilinearly at another size; corners are pixel areas' corners.
 pub(crate) fn resize_map(values: &[f32], old: (usize, usize), new: (usize, usize)) -> Vec<f32> {
-    let columns = taps(old.1, new.1, Interpolation::Bilinear, false);
-    let rows = taps(old.0, new.0, Interpolation::Bilinear, false);
+    let columns = taps(old.1, new.1, Interpolation::Bilinear, new.1 < old.1);
+    let rows = taps(old.0, new.0, Interpolation::Bilinear, new.0 < old.0);
     let along = |line: &[f32], tap: &Taps| -> f32 {
         tap.weights.iter().zip(&line[tap.first..]).map(|(weight, value)| weight * value).sum()
     };

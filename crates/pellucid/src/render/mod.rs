@@ -1,0 +1,76 @@
+//! Explanations as pictures, pages and tables. No file is written here, and nothing is computed but what is shown.
+
+mod cividis;
+pub mod colour;
+#[cfg(test)]
+pub(crate) mod example;
+mod figure;
+pub mod heat;
+mod picture;
+mod scene;
+mod text;
+pub mod words;
+
+use crate::attribution::Explanation;
+use crate::error::Error;
+use scene::Theme;
+
+/// The picture of one row as PNG: photograph with overlay, scale with limits, numbers.
+pub fn png(explanation: &Explanation, row: usize) -> Result<Vec<u8>, Error> {
+    explanation.check()?;
+    figure::figure(explanation, row).to_png()
+}
+
+/// The same as SVG, self-contained, with real text.
+pub fn svg(explanation: &Explanation, row: usize) -> Result<Vec<u8>, Error> {
+    explanation.check()?;
+    Ok(figure::figure(explanation, row).to_svg(Theme::White)?.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use ndarray::{ArrayD, IxDyn};
+
+    use super::example::{explanation, invented, of_photograph};
+    use super::*;
+    use crate::array::Array;
+    use crate::input::Inputs;
+    use crate::photograph;
+
+    fn series() -> Explanation {
+        let wave = |at: usize| (at as f32 / 9.0).sin() * (at as f32 / 60.0);
+        let values = ArrayD::from_shape_fn(IxDyn(&[1, 3, 200]), |at| wave(at[2] + 20 * at[1]) * 0.4);
+        let array = Array::F32(ArrayD::zeros(IxDyn(&[1, 3, 200])));
+        explanation(Inputs::from_arrays(vec![("ecg".into(), array)]).unwrap(), "ecg", values)
+    }
+
+    fn vector() -> Explanation {
+        let values = ArrayD::from_shape_fn(IxDyn(&[1, 30]), |at| 3.0 / (at[1] as f32 - 8.5));
+        let array = ArrayD::from_shape_fn(IxDyn(&[1, 30]), |at| at[1] as f32 / 7.0 - 1.0);
+        let array = Array::F32(array);
+        explanation(Inputs::from_arrays(vec![("features".into(), array)]).unwrap(), "features", values)
+    }
+
+    /// Writes what people see to the folder in `PELLUCID_SHOW`, to be looked at.
+    #[test]
+    #[ignore = "for people: PELLUCID_SHOW=folder cargo test -p pellucid show -- --ignored"]
+    fn show() {
+        let Some(folder) = std::env::var_os("PELLUCID_SHOW").map(PathBuf::from) else { return };
+        let photographs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../assets/photographs");
+        for name in ["chelsea.png", "coffee.png", "rocket.jpg", "camera.png"] {
+            let bytes = std::fs::read(photographs.join(name)).unwrap();
+            let picture = photograph::decode(name, &bytes).unwrap();
+            let signed = of_photograph(name, picture.clone(), 224, invented(224, true));
+            let cam = of_photograph(name, picture, 224, invented(7, false));
+            std::fs::write(folder.join(format!("{name}.signed.png")), png(&signed, 0).unwrap()).unwrap();
+            std::fs::write(folder.join(format!("{name}.cam.png")), png(&cam, 0).unwrap()).unwrap();
+            std::fs::write(folder.join(format!("{name}.signed.svg")), svg(&signed, 0).unwrap()).unwrap();
+        }
+        for (name, explanation) in [("series", series()), ("vector", vector())] {
+            std::fs::write(folder.join(format!("{name}.png")), png(&explanation, 0).unwrap()).unwrap();
+            std::fs::write(folder.join(format!("{name}.svg")), svg(&explanation, 0).unwrap()).unwrap();
+        }
+    }
+}
