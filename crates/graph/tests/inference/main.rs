@@ -1,0 +1,7 @@
+//! Inference, family by family: a node as text, the facts of its outputs as text.
+
+mod hostile;
+mod layout;
+mod operations;
+mod spatial;
+mod table;
