@@ -6,7 +6,7 @@
 use super::cividis::CIVIDIS;
 
 /// How strongly an overlay of cividis covers the photograph.
-const EVEN_COVER: u8 = 168;
+const EVEN_COVER: u8 = 180;
 
 /// A colour map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

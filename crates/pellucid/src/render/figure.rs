@@ -70,7 +70,11 @@ fn block(scene: &mut Scene, explanation: &Explanation, explained: &Explained, in
         (Drawn::Lines { lines, channels }, _) => line_chart(scene, input, lines, *channels),
         (Drawn::Map(_), None) => {}
     }
-    caption(scene, explained, ground.as_ref(), row, width);
+    let drawing = match (&drawn, &ground) {
+        (Drawn::Map(map), Some(ground)) => Some(how_drawn(map, ground)),
+        _ => None,
+    };
+    caption(scene, explained, drawing, row, width);
 }
 
 fn heading(scene: &mut Scene, explanation: &Explanation, explained: &Explained, row: usize, width: f32) {
@@ -227,24 +231,43 @@ fn line_chart(scene: &mut Scene, input: &str, lines: &[Vec<f32>], channels: usiz
     scene.height += 10.0;
 }
 
-/// The numbers below a figure, and what was done to draw it.
-fn caption(scene: &mut Scene, explained: &Explained, ground: Option<&Ground>, row: usize, width: f32) {
-    let mut lines = vec![words::summary(explained, row)];
-    if let Some(ground) = ground {
-        let mut parts = Vec::new();
-        for index in 0..explained.attribution.values.len() {
-            if let Drawn::Map(map) = draw(explained.attribution.row(index, row)) {
-                parts.extend((!map.summed.is_empty()).then_some(map.summed));
-                break;
-            }
-        }
-        parts.push("colours end at the 99th percentile of |value|");
-        if ground.is_cropped() {
-            parts.push("framed: what the network saw");
-        }
-        lines.push(parts.join(", "));
+/// The chart of a vector or a series, alone.
+pub(super) fn chart(
+    explanation: &Explanation,
+    explained: &Explained,
+    index: usize,
+    drawn: &Drawn,
+    row: usize,
+) -> Scene {
+    let (input, _) = &explained.attribution.values[index];
+    let title = format!("attributions of {input} to {}", explained.targets[row]);
+    let mut scene = Scene::new(CHART, title);
+    scene.left = MARGIN;
+    match drawn {
+        Drawn::Bars { bars, of } => bar_chart(&mut scene, explanation, input, bars, *of, row),
+        Drawn::Lines { lines, channels } => line_chart(&mut scene, input, lines, *channels),
+        Drawn::Map(_) => {}
     }
-    for (line, ink) in lines.iter().zip([Ink::Strong, Ink::Soft]) {
+    scene.height += 8.0;
+    scene
+}
+
+/// What was done to draw a map.
+pub(super) fn how_drawn(map: &HeatMap, ground: &Ground) -> String {
+    let mut parts = Vec::new();
+    parts.extend((!map.summed.is_empty()).then_some(map.summed));
+    parts.push("colours end at the 99th percentile of |value|");
+    if ground.is_cropped() {
+        parts.push("framed: what the network saw");
+    }
+    let text = parts.join(", ");
+    text[..1].to_uppercase() + &text[1..]
+}
+
+/// The numbers below a figure, and what was done to draw it.
+fn caption(scene: &mut Scene, explained: &Explained, drawing: Option<String>, row: usize, width: f32) {
+    let lines = [Some(words::summary(explained, row)), drawing];
+    for (line, ink) in lines.iter().flatten().zip([Ink::Strong, Ink::Soft]) {
         for line in text::wrapped(line, 14.0, Weight::Regular, width) {
             scene.height += 18.0;
             scene.text(MARGIN, scene.height, 14.0, Weight::Regular, ink, line);

@@ -6,6 +6,8 @@ pub mod colour;
 pub(crate) mod example;
 mod figure;
 pub mod heat;
+mod html;
+pub mod json;
 mod picture;
 mod scene;
 mod text;
@@ -25,6 +27,12 @@ pub fn png(explanation: &Explanation, row: usize) -> Result<Vec<u8>, Error> {
 pub fn svg(explanation: &Explanation, row: usize) -> Result<Vec<u8>, Error> {
     explanation.check()?;
     Ok(figure::figure(explanation, row).to_svg(Theme::White)?.into_bytes())
+}
+
+/// The report on every row: one HTML file that needs nothing else.
+pub fn html(explanation: &Explanation) -> Result<Vec<u8>, Error> {
+    explanation.check()?;
+    Ok(html::report(explanation)?.into_bytes())
 }
 
 #[cfg(test)]
@@ -67,10 +75,13 @@ mod tests {
             std::fs::write(folder.join(format!("{name}.signed.png")), png(&signed, 0).unwrap()).unwrap();
             std::fs::write(folder.join(format!("{name}.cam.png")), png(&cam, 0).unwrap()).unwrap();
             std::fs::write(folder.join(format!("{name}.signed.svg")), svg(&signed, 0).unwrap()).unwrap();
+            std::fs::write(folder.join(format!("{name}.signed.html")), html(&signed).unwrap()).unwrap();
+            std::fs::write(folder.join(format!("{name}.cam.html")), html(&cam).unwrap()).unwrap();
         }
         for (name, explanation) in [("series", series()), ("vector", vector())] {
             std::fs::write(folder.join(format!("{name}.png")), png(&explanation, 0).unwrap()).unwrap();
             std::fs::write(folder.join(format!("{name}.svg")), svg(&explanation, 0).unwrap()).unwrap();
+            std::fs::write(folder.join(format!("{name}.html")), html(&explanation).unwrap()).unwrap();
         }
     }
 }

@@ -87,10 +87,32 @@ impl Ground {
         layer
     }
 
-    /// The map alone, in the size of the view.
-    pub(super) fn heatmap(&self, map: &HeatMap) -> RgbImage {
-        let pixels = self.values(map).into_iter().flat_map(|value| map.colours.colour(value)).collect();
-        RgbImage::from_raw(self.view.2, self.view.3, pixels).expect("as many values as the view has pixels")
+    /// Values divided by the limit, row by row, as many as a page needs: the map's own, unless they are few and are to
+    /// be interpolated.
+    fn native(&self, map: &HeatMap) -> (u32, u32, Vec<f32>) {
+        let (height, width) = map.values.dim();
+        if height.max(width) > SMALL || (self.keep_edges && height.max(width) > SMALL / 4) {
+            let sizes = [width, height].map(|size| u32::try_from(size).unwrap_or(u32::MAX));
+            return (sizes[0], sizes[1], map.values.iter().map(|value| value / map.limit).collect());
+        }
+        (self.view.2, self.view.3, self.values(map))
+    }
+
+    /// The layer over the view, and the map alone, in the resolution that a page needs.
+    pub(super) fn layers(&self, map: &HeatMap) -> (RgbaImage, RgbImage) {
+        let (width, height, values) = self.native(map);
+        let layer = values.iter().flat_map(|value| map.colours.overlay(*value)).collect();
+        let alone = values.iter().flat_map(|value| map.colours.colour(*value)).collect();
+        let fits = "as many values as the picture has pixels";
+        (
+            RgbaImage::from_raw(width, height, layer).expect(fits),
+            RgbImage::from_raw(width, height, alone).expect(fits),
+        )
+    }
+
+    /// Whether enlarged pixels keep their edges.
+    pub(super) fn keeps_edges(&self) -> bool {
+        self.keep_edges
     }
 
     /// The picture in grey with the layer over it.
@@ -212,13 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn the_map_alone_has_exactly_the_colours_of_its_values() {
+    fn layers_of_a_page_have_exactly_the_colours_of_the_values() {
         let map = quarter(-2.0);
         let ground = Ground::new(&inputs(), 0, "x", &map);
-        let heat = ground.heatmap(&map);
-        assert_eq!(heat.dimensions(), (480, 480));
-        assert_eq!(heat.get_pixel(400, 400).0, ColourMap::BlueWhiteRed.colour(-1.0));
-        assert_eq!(heat.get_pixel(400, 20).0, [255; 3]);
+        let (layer, alone) = ground.layers(&map);
+        assert_eq!((layer.dimensions(), alone.dimensions()), ((100, 100), (100, 100)));
+        assert_eq!(alone.get_pixel(80, 80).0, ColourMap::BlueWhiteRed.colour(-1.0));
+        assert_eq!(layer.get_pixel(80, 80).0, ColourMap::BlueWhiteRed.overlay(-1.0));
+        assert_eq!(alone.get_pixel(80, 20).0, [255; 3]);
     }
 
     #[test]
@@ -231,7 +254,8 @@ mod tests {
         assert_eq!((ground.picture.dimensions(), ground.is_photograph), ((720, 360), false));
         assert_eq!(ground.picture.get_pixel(44, 44).0, [255; 3]);
         assert_eq!(ground.picture.get_pixel(46, 46).0, [0; 3]);
-        let heat = ground.heatmap(&map);
+        let (_, heat) = ground.layers(&map);
+        assert_eq!(heat.dimensions(), (720, 360));
         assert!(heat.pixels().all(|pixel| pixel.0 == ColourMap::Cividis.colour(1.0)));
     }
 }

@@ -113,6 +113,8 @@ pub(super) enum Item {
 /// A drawing.
 #[derive(Debug, Clone)]
 pub(super) struct Scene {
+    /// Where it begins, for a drawing in a page, which has margins of its own.
+    pub(super) left: f32,
     pub(super) width: f32,
     pub(super) height: f32,
     pub(super) title: String,
@@ -121,7 +123,7 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) fn new(width: f32, title: impl Into<String>) -> Self {
-        Self { width, height: 0.0, title: title.into(), items: Vec::new() }
+        Self { left: 0.0, width, height: 0.0, title: title.into(), items: Vec::new() }
     }
 
     pub(super) fn text(
@@ -162,9 +164,9 @@ impl Scene {
 
     /// The drawing as SVG: a document of its own, or an element of a page.
     pub(super) fn to_svg(&self, theme: Theme) -> Result<String, Error> {
-        let (width, height) = (self.width.round(), self.height.round());
+        let (left, width, height) = (self.left.round(), self.width.round(), self.height.round());
         let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"{left} 0 {width} {height}\" width=\"{width}\" \
              height=\"{height}\" role=\"img\" aria-label=\"{0}\" font-family=\"Inter, system-ui, -apple-system, \
              'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif\">\n<title>{0}</title>\n",
             escape(&self.title)
