@@ -148,7 +148,9 @@ pub(crate) fn target<'g>(
 ) -> Result<Var<'g>> {
     match target {
         Target::Input => {
-            Ok(builder.input(&reserved(&builder.graph(), "target"), ElementType::I64, vec![rows.clone()]))
+            // The graph is borrowed while a name is sought, and changed after.
+            let name = reserved(&builder.graph(), "target");
+            Ok(builder.input(&name, ElementType::I64, vec![rows.clone()]))
         }
         Target::Index(index) => {
             let classes = scored.classes.unwrap_or(1);
