@@ -4,10 +4,22 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::process::ExitCode;
 
 use pellucid_graph::onnx::{self, EncodeOptions, Limits};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match rewrite() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to tell whoever does not read standard error.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn rewrite() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [input, output] = arguments.as_slice() else {
         return Err("give the file to read and the file to write, or --text".into());

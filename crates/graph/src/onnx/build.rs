@@ -47,8 +47,9 @@ struct Builder<'a, 'b> {
     /// Values by the names of the file; the last scope is the innermost branch that stands in place of its `If`.
     scopes: Vec<HashMap<String, ValueId>>,
     outer: HashMap<String, Outer>,
-    /// Names that the file uses for values that may not exist yet.
-    reserved: HashSet<String>,
+    names: Names,
+    /// Names that a node, a body or the list of outputs takes.
+    taken: HashSet<String>,
     shared: &'a mut Shared<'b>,
 }
 
@@ -59,11 +60,12 @@ impl Builder<'_, '_> {
         hints: &[Hint],
         shared: &mut Shared<'_>,
     ) -> Result<Graph, DecodeError> {
-        let reserved = draft.defined().into_iter().map(str::to_owned).collect();
+        let names = Names { reserved: draft.defined().into_iter().map(str::to_owned).collect(), next: 1 };
+        let taken = draft.taken();
         let mut graph = Graph::new();
         graph.name = draft.name;
         graph.description = draft.description;
-        let mut builder = Builder { graph, scopes: vec![HashMap::new()], outer, reserved, shared };
+        let mut builder = Builder { graph, scopes: vec![HashMap::new()], outer, names, taken, shared };
         builder.inputs(&draft.inputs, hints)?;
         for (name, tensor) in draft.constants {
             let id = builder.graph.add_constant(name.clone(), tensor)?;
@@ -72,12 +74,11 @@ impl Builder<'_, '_> {
         for node in draft.nodes {
             builder.node(node, &HashMap::new())?;
         }
+        let mut outputs = Vec::with_capacity(draft.outputs.len());
         for output in draft.outputs {
-            let id = builder.resolve(&output)?.ok_or_else(|| DecodeError::UndefinedOutput(output))?;
-            let mut outputs = builder.graph.outputs().to_vec();
-            outputs.push(id);
-            builder.graph.set_outputs(outputs);
+            outputs.push(builder.resolve(&output)?.ok_or_else(|| DecodeError::UndefinedOutput(output))?);
         }
+        builder.graph.set_outputs(outputs);
         Ok(builder.graph)
     }
 
@@ -103,7 +104,8 @@ impl Builder<'_, '_> {
 
     /// Gives a value its name in the file, and counts the sizes that are followed through it.
     fn define(&mut self, name: String, id: ValueId) -> Result<(), DecodeError> {
-        let sizes = self.graph.value(id).contents.as_ref().map_or(0, Vec::len);
+        let value = self.graph.value(id);
+        let sizes = value.contents.as_ref().map_or(0, Vec::len) + value.shape.as_ref().map_or(0, Vec::len);
         self.shared.followed = self.shared.followed.saturating_add(count(sizes));
         check(
             "sizes that are followed symbolically",
@@ -124,7 +126,7 @@ impl Builder<'_, '_> {
         let Some(outer) = self.outer.get(name) else {
             return Ok(None);
         };
-        let inner = fresh(&self.graph, &self.reserved, name);
+        let inner = self.names.fresh(&self.graph, name);
         let id = self.graph.add_capture(inner, outer.id, &outer.like)?;
         if let Some(scope) = self.scopes.first_mut() {
             scope.insert(name.to_owned(), id);
@@ -133,7 +135,13 @@ impl Builder<'_, '_> {
     }
 
     /// Appends a node. `renamed` gives outputs of a branch that stands in place of its `If` their names.
-    fn node(&mut self, node: DraftNode, renamed: &HashMap<String, String>) -> Result<(), DecodeError> {
+    fn node(&mut self, mut node: DraftNode, renamed: &HashMap<String, String>) -> Result<(), DecodeError> {
+        if node.operator == "Dropout" {
+            // Old files name the mask though nobody takes it; its type then was another.
+            for mask in node.outputs.iter_mut().skip(1).filter(|mask| !self.taken.contains(*mask)) {
+                mask.clear();
+            }
+        }
         let display = node.display();
         let problem = |problem: String| DecodeError::Node { node: display.clone(), problem };
         let mut inputs = Vec::with_capacity(node.inputs.len());
@@ -158,7 +166,7 @@ impl Builder<'_, '_> {
             .map(|output| match renamed.get(output) {
                 Some(name) => name.clone(),
                 None if output.is_empty() || self.graph.find(output).is_none() => output.clone(),
-                None => fresh(&self.graph, &self.reserved, output),
+                None => self.names.fresh(&self.graph, output),
             })
             .collect();
         let hints = self.hints(&node.operator, &inputs);
@@ -177,7 +185,7 @@ impl Builder<'_, '_> {
             };
             new.attributes.insert(name, attribute);
         }
-        let mut target = Target { graph: &mut self.graph, reserved: &self.reserved };
+        let mut target = Target { graph: &mut self.graph, names: &mut self.names };
         upgrade::upgrade(&mut target, &mut new, node.opset).map_err(problem)?;
         upgrade::check(&new).map_err(problem)?;
         self.graph.push(new).map_err(|error| match error {
@@ -245,7 +253,7 @@ impl Builder<'_, '_> {
         }
         self.scopes.push(HashMap::new());
         for (name, tensor) in branch.constants {
-            let unique = fresh(&self.graph, &self.reserved, &name);
+            let unique = self.names.fresh(&self.graph, &name);
             let id = self.graph.add_constant(unique, tensor)?;
             self.define(name, id)?;
         }
@@ -287,30 +295,38 @@ impl Builder<'_, '_> {
             let outside = position.and_then(|position| wanted.get(position)).filter(|name| !name.is_empty());
             let actual = match outside {
                 Some(outside) if self.graph.find(outside).is_none() => outside.clone(),
-                _ => fresh(&self.graph, &self.reserved, name),
+                _ => self.names.fresh(&self.graph, name),
             };
-            self.reserved.insert(actual.clone());
+            self.names.reserved.insert(actual.clone());
             renamed.insert(name.clone(), actual);
         }
         renamed
     }
 }
 
-/// A name that neither a value has nor the file uses.
-fn fresh(graph: &Graph, reserved: &HashSet<String>, wanted: &str) -> String {
-    let mut name = wanted.to_owned();
-    let mut number = graph.values().len();
-    while reserved.contains(&name) || graph.find(&name).is_some() {
-        name = format!("{wanted}.{number}");
-        number += 1;
+/// Names that the file uses for values that may not exist yet, and numbers for names made here.
+struct Names {
+    reserved: HashSet<String>,
+    /// Only rises, so that names in a file cannot make the search for a free one long over and over.
+    next: u64,
+}
+
+impl Names {
+    /// A name that neither a value has nor the file uses.
+    fn fresh(&mut self, graph: &Graph, wanted: &str) -> String {
+        let mut name = wanted.to_owned();
+        while self.reserved.contains(&name) || graph.find(&name).is_some() {
+            name = format!("{wanted}.{}", self.next);
+            self.next += 1;
+        }
+        name
     }
-    name
 }
 
 /// The graph as an upgrade sees it: it may look at what is known and put nodes and constants before its node.
 pub(super) struct Target<'a> {
     graph: &'a mut Graph,
-    reserved: &'a HashSet<String>,
+    names: &'a mut Names,
 }
 
 impl Target<'_> {
@@ -321,18 +337,23 @@ impl Target<'_> {
 
     /// Adds a constant named after `wanted`.
     pub(super) fn constant(&mut self, wanted: &str, tensor: Tensor) -> Result<ValueId, String> {
-        let name = fresh(self.graph, self.reserved, wanted);
+        let name = self.names.fresh(self.graph, wanted);
         self.graph.add_constant(name, tensor).map_err(|error| error.to_string())
     }
 
     /// Adds a node with one output, named after `wanted`.
     pub(super) fn node(&mut self, mut new: NewNode, wanted: &str) -> Result<ValueId, String> {
-        new.outputs = vec![fresh(self.graph, self.reserved, wanted)];
+        new.outputs = vec![self.names.fresh(self.graph, wanted)];
         self.graph.push_one(new).map_err(|error| error.to_string())
     }
 
-    /// The numbers of a constant.
+    /// The integers of a value that is known.
+    pub(super) fn integers(&self, id: ValueId) -> Option<Vec<i64>> {
+        self.value(id).contents.as_ref()?.iter().map(Dim::value).collect()
+    }
+
+    /// The numbers of a constant of few elements.
     pub(super) fn numbers(&self, id: ValueId) -> Option<Vec<f64>> {
-        self.value(id).constant().map(Tensor::to_f64)
+        self.value(id).constant().filter(|tensor| tensor.len() <= 64).map(Tensor::to_f64)
     }
 }

@@ -75,6 +75,18 @@ impl Draft {
         inputs.chain(constants).chain(outputs).filter(|name| !name.is_empty()).collect()
     }
 
+    /// Names that a node, a body in the graph, or the list of outputs takes.
+    pub(super) fn taken(&self) -> HashSet<String> {
+        let mut taken: HashSet<String> = self.outputs.iter().cloned().collect();
+        for node in &self.nodes {
+            taken.extend(node.inputs.iter().cloned());
+            for body in node.bodies() {
+                taken.extend(body.taken());
+            }
+        }
+        taken
+    }
+
     /// Names that the graph, or a body in it, takes from outside.
     pub(super) fn free(&self) -> BTreeSet<String> {
         let defined = self.defined();

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use prost::Message;
 use thiserror::Error;
 
+use super::error::{NodeName, list};
 use super::proto::{self, kind};
 use crate::dim::Dim;
 use crate::graph::{Graph, Origin, Value, ValueId};
@@ -118,8 +119,8 @@ impl External {
 #[non_exhaustive]
 pub enum EncodeError {
     /// Operators that opset 18 lacks, each with its nodes.
-    #[error("opset {OPSET} lacks {}: lower them before writing", .0.join(", "))]
-    Unknown(Vec<String>),
+    #[error("opset {OPSET} lacks {}: lower them before writing", list(.0))]
+    Unknown(Vec<NodeName>),
     /// The model file would be larger than any reader accepts.
     #[error(
         "the model file would take {0} bytes, more than protobuf's 2 GiB: write the weights to a data file"
@@ -151,7 +152,7 @@ pub fn encode(graph: &Graph, options: &EncodeOptions<'_>) -> Result<Encoded, Enc
     if !unknown.is_empty() {
         return Err(EncodeError::Unknown(unknown));
     }
-    let mut writer = Writer { options, external: External::default(), used: HashSet::new() };
+    let mut writer = Writer { options, external: External::default(), used: HashSet::new(), next: 1 };
     reserve_names(graph, &mut writer.used);
     let body = writer.graph(graph, None)?;
     let producer = if graph.producer.is_empty() {
@@ -181,13 +182,17 @@ fn length_of(tensor: &Tensor) -> u64 {
     u64::try_from(tensor.bytes().len()).unwrap_or(u64::MAX)
 }
 
-/// Every node of a later opset, as `Gelu (node "…")`.
-fn list_unknown(graph: &Graph, unknown: &mut Vec<String>) {
+/// Every node of a later opset.
+fn list_unknown(graph: &Graph, unknown: &mut Vec<NodeName>) {
     for node in graph.nodes() {
-        let writable =
-            operators::lookup(&node.operator).is_some_and(|operator| i64::from(operator.since) <= OPSET);
+        let writable = operators::lookup(&node.operator).is_some_and(|known| i64::from(known.since) <= OPSET);
         if !writable {
-            unknown.push(format!("{} (node {:?})", node.operator, node.name));
+            let output = node.outputs.iter().flatten().next();
+            unknown.push(NodeName {
+                operator: node.operator.clone(),
+                name: node.name.clone(),
+                output: output.map_or_else(String::new, |id| graph.value(*id).name.clone()),
+            });
         }
         for attribute in node.attributes.values() {
             if let Attribute::Graph(body) = attribute {
@@ -211,6 +216,8 @@ struct Writer<'a> {
     external: External,
     /// Every name in the file so far.
     used: HashSet<String>,
+    /// Number for the next name that would not be new without one.
+    next: u64,
 }
 
 impl Writer<'_> {
@@ -240,8 +247,9 @@ impl Writer<'_> {
         }
         self.outputs(graph, &names, outer.is_some(), &mut written)?;
         if !self.options.omit_value_info {
+            let outputs: HashSet<ValueId> = graph.outputs().iter().copied().collect();
             for (id, value) in graph.value_ids().zip(graph.values()) {
-                let interior = matches!(value.origin, Origin::Node(..)) && !graph.outputs().contains(&id);
+                let interior = matches!(value.origin, Origin::Node(..)) && !outputs.contains(&id);
                 if interior && value.element.is_some() && value.shape.is_some() {
                     written.value_info.push(value_info(&names[id.index()], value));
                 }
@@ -268,10 +276,9 @@ impl Writer<'_> {
     /// A name that no value in the file has.
     fn fresh(&mut self, wanted: &str) -> String {
         let mut name = wanted.to_owned();
-        let mut number = 1u32;
         while name.is_empty() || self.used.contains(&name) {
-            name = format!("{wanted}.{number}");
-            number += 1;
+            name = format!("{wanted}.{}", self.next);
+            self.next += 1;
         }
         self.used.insert(name.clone());
         name

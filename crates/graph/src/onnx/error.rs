@@ -135,7 +135,8 @@ fn plural(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-fn list(nodes: &[NodeName]) -> String {
+/// Nodes as messages list them.
+pub(super) fn list(nodes: &[NodeName]) -> String {
     let names: Vec<String> = nodes.iter().map(NodeName::to_string).collect();
     names.join(", ")
 }

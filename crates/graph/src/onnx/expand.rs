@@ -9,6 +9,7 @@ use super::error::{DecodeError, NodeName};
 use super::limits::Limits;
 use super::proto;
 use super::scan::{check, count};
+use super::sequence;
 use super::tensor;
 use super::types;
 use super::upgrade;
@@ -46,6 +47,7 @@ pub(super) fn expand(model: &proto::Model, limits: &Limits) -> Result<Draft, Dec
         functions,
         limits,
         used: HashSet::new(),
+        next: 1,
         unknown: Vec::new(),
         nodes: 0,
         memory: 0,
@@ -53,7 +55,8 @@ pub(super) fn expand(model: &proto::Model, limits: &Limits) -> Result<Draft, Dec
     };
     reserve(graph, &mut expander.used);
     let context = Context { opset, scope: None, bindings: None, prefix: "", metadata: None };
-    let draft = expander.graph(graph, &context, true)?;
+    let mut draft = expander.graph(graph, &context, true)?;
+    sequence::rewrite(&mut draft, &mut expander.used, &mut expander.unknown);
     if expander.unknown.is_empty() { Ok(draft) } else { Err(DecodeError::Unknown(expander.unknown)) }
 }
 
@@ -122,6 +125,8 @@ struct Expander<'a> {
     functions: BTreeMap<Key, &'a proto::Function>,
     limits: &'a Limits,
     used: HashSet<String>,
+    /// Number for the next name made here that would not be new without one.
+    next: u64,
     unknown: Vec<NodeName>,
     nodes: u64,
     memory: u64,
@@ -138,10 +143,9 @@ impl Expander<'_> {
     fn fresh(&mut self, context: &Context<'_>, name: &str) -> Result<String, DecodeError> {
         let wanted = format!("{}/{name}", context.prefix);
         let mut fresh = wanted.clone();
-        let mut number = 1u64;
         while self.used.contains(&fresh) {
-            fresh = format!("{wanted}.{number}");
-            number += 1;
+            fresh = format!("{wanted}.{}", self.next);
+            self.next += 1;
         }
         self.take(fresh.len().saturating_mul(2).saturating_add(96))?;
         self.used.insert(fresh.clone());
@@ -211,7 +215,9 @@ impl Expander<'_> {
         };
         let key = (domain, node.op_type.clone(), node.overload.clone());
         let function = self.functions.get(&key).copied();
-        if function.is_none() && (!key.0.is_empty() || !upgrade::known(&node.op_type, context.opset)) {
+        let known = key.0.is_empty()
+            && (upgrade::known(&node.op_type, context.opset) || sequence::concerns(&node.op_type));
+        if function.is_none() && !known {
             if !key.0.is_empty() {
                 display.operator = format!("{}::{}", key.0, node.op_type);
             }

@@ -22,7 +22,8 @@ pub struct Limits {
     pub nesting: u64,
     /// Functions that call functions. Default: 32.
     pub call_depth: u64,
-    /// Sizes that are followed through the graph symbolically, all together. Default: 4,000,000.
+    /// Sizes of values, and contents of small integer tensors, that are followed through the graph, all together.
+    /// Default: 4,000,000.
     pub followed_sizes: u64,
 }
 

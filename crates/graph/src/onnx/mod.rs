@@ -18,6 +18,7 @@ mod order;
 mod proto;
 mod read;
 mod scan;
+mod sequence;
 mod tensor;
 mod types;
 mod upgrade;

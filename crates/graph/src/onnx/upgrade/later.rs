@@ -1,18 +1,19 @@
 //! What opsets after 18 added: dropped where it says nothing, refused where opset 18 cannot express it.
 
-use super::{data, take_int, take_ints, take_string};
+use super::{base, data, take_int, take_ints, take_string};
 use crate::element::ElementType;
-use crate::node::NewNode;
+use crate::node::{Attribute, NewNode};
 use crate::onnx::build::Target;
 
-/// `Pad` of opset 19: mode `wrap`.
-pub(super) fn pad(node: &NewNode) -> Result<(), String> {
-    match node.attributes.get("mode") {
-        Some(crate::node::Attribute::String(mode)) if mode == "wrap" => {
-            Err("mode \"wrap\" does not exist in opset 18".to_owned())
-        }
-        _ => Ok(()),
+/// `IsInf` of opset 20: half-precision numbers, which widen exactly.
+pub(super) fn is_inf(target: &mut Target<'_>, node: &mut NewNode) -> Result<(), String> {
+    let input = data(node)?;
+    if matches!(target.value(input).element, Some(ElementType::F16 | ElementType::BF16)) {
+        let to = Attribute::Int(i64::from(ElementType::F32.onnx_code()));
+        let name = format!("{}.wide", base(node));
+        node.inputs[0] = Some(target.node(NewNode::new("Cast", &[input], "").with("to", to), &name)?);
     }
+    Ok(())
 }
 
 /// Reductions of opset 20: truth values.

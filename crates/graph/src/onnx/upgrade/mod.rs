@@ -7,6 +7,7 @@ mod form;
 mod inputs;
 mod later;
 mod normalise;
+mod pad;
 mod resize;
 
 use super::build::Target;
@@ -30,7 +31,7 @@ pub(super) fn upgrade(target: &mut Target<'_>, node: &mut NewNode, opset: i64) -
     match node.operator.as_str() {
         "Slice" if opset < 10 => inputs::slice(target, node),
         "Pad" if opset < 11 => inputs::pad(target, node),
-        "Pad" if opset >= 19 => later::pad(node),
+        "Pad" if opset >= 18 => pad::wrap(target, node),
         "Clip" if opset < 11 => inputs::clip(target, node),
         "Squeeze" | "Unsqueeze" if opset < 13 => inputs::axes(target, node),
         "ReduceSum" if opset < 13 => inputs::axes(target, node),
@@ -57,6 +58,7 @@ pub(super) fn upgrade(target: &mut Target<'_>, node: &mut NewNode, opset: i64) -
         "Upsample" => resize::upsample(target, node),
         "Resize" if opset < 11 => resize::asymmetric(target, node),
         "Resize" => resize::resize(target, node),
+        "IsInf" if opset >= 20 => later::is_inf(target, node),
         "AveragePool" if opset >= 19 => later::average_pool(node),
         "Cast" | "CastLike" if opset >= 19 => later::cast(node),
         "QuantizeLinear" | "DequantizeLinear" if opset >= 19 => later::quantize(node),
