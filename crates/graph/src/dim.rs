@@ -207,11 +207,13 @@ impl Dim {
 
     /// A number that the expression never falls below, where one is evident.
     pub fn lower_bound(&self) -> Option<i64> {
-        // floor(a / d) ≤ a / d: with a negative coefficient, bound d times the expression instead.
-        let negative = self.terms.iter().find_map(|(atom, coefficient)| match atom {
+        // floor(a / d) ≤ a / d: with a negative coefficient, bound d times the expression instead. The quotient of
+        // the largest expression goes first, for smaller ones in it may then cancel against what is outside.
+        let quotients = self.terms.iter().filter_map(|(atom, coefficient)| match atom {
             Atom::FloorDiv(inner, by) if *coefficient < 0 => Some((atom, inner, *by, *coefficient)),
             _ => None,
         });
+        let negative = quotients.max_by_key(|(_, inner, ..)| inner.weight());
         if let Some((atom, inner, by, coefficient)) = negative {
             let mut rest = self.clone();
             rest.terms.remove(atom);
@@ -507,6 +509,11 @@ mod tests {
         assert_eq!(h().scaled(-1).unwrap().lower_bound(), None);
         assert!(h().floor_div(2).unwrap().at_most(&h()));
         assert!(!h().at_most(&h().floor_div(2).unwrap()));
+        // A size is at most itself rounded up to a multiple: −7·⌊−a / 7⌋ for a = ⌊h / 4⌋.
+        let quarter = h().floor_div(4).unwrap();
+        let padded = quarter.scaled(-1).unwrap().floor_div(7).unwrap().scaled(-7).unwrap();
+        assert!(quarter.at_most(&padded));
+        assert!(!padded.at_most(&quarter));
         assert!(h().at_most(&h().times(&n()).unwrap().plus(&h()).unwrap()));
     }
 
