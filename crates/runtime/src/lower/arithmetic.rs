@@ -23,7 +23,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("GreaterOrEqual", Same(Numbers, &[])),
     ("Less", Same(Numbers, &[])),
     ("LessOrEqual", Same(Numbers, &[])),
-    ("MatMul", Same(Floats, &[])),
+    ("MatMul", By(mat_mul)),
     ("Max", Same(Numbers, &[])),
     ("Mean", Same(Floats, &[])),
     ("Min", Same(Numbers, &[])),
@@ -37,6 +37,19 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("Where", Same(All, &[])),
     ("Xor", Same(Truths, &[])),
 ];
+
+/// rten keeps a unit axis where a batch of matrices meets a vector: the vector becomes a column, and the axis goes.
+fn mat_mul(r: &mut Rewrite<'_>) -> Step<()> {
+    let (a, b) = (r.x(0)?, r.x(1)?);
+    if r.rank(b)? != 1 {
+        return r.same(Floats, &[]);
+    }
+    r.require(a, Floats)?;
+    let column = r.unsqueeze(b, &[1])?;
+    let y = r.op("MatMul", &[a, column])?;
+    let y = r.squeeze(y, &[-1])?;
+    r.done(y)
+}
 
 /// Nodes that turn a quotient's last bit into a whole unit.
 const STEPS: &[&str] =

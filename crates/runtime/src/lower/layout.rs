@@ -15,7 +15,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("Flatten", Same(All, &["axis"])),
     ("Pad", By(pad)),
     ("Reshape", Same(All, &["allowzero"])),
-    ("Slice", Same(All, &[])),
+    ("Slice", By(slice)),
     ("SpaceToDepth", By(space_to_depth)),
     ("Split", By(split)),
     ("Squeeze", Same(All, &[])),
@@ -24,6 +24,20 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("Trilu", Same(All, &["upper"])),
     ("Unsqueeze", Same(All, &[])),
 ];
+
+/// rten takes as many bounds as the input has axes, unless the axes are listed.
+fn slice(r: &mut Rewrite<'_>) -> Step<()> {
+    let mut new = r.copy(All, &[])?;
+    if r.maybe(3).is_none() {
+        let starts = r.x(1)?;
+        let count = known(r.shape(starts)?.first().unwrap_or(&Dim::known(1)))?;
+        let axes: Vec<i64> = (0..whole(count)).collect();
+        let axes = r.integers(&axes)?;
+        new.inputs.resize(new.inputs.len().max(4), None);
+        new.inputs[3] = Some(axes);
+    }
+    r.write(new)
+}
 
 /// rten reads no `axes` input, and pads with copies along the last two axes alone, by less than their size. What is
 /// beyond that is gathered axis by axis.

@@ -73,11 +73,6 @@ impl Takes {
     }
 }
 
-/// Operators of the table that are refused whatever their attributes, with the reason.
-///
-/// None is left at present; a test compares this list and the rules with the table of operators.
-pub(crate) const REFUSED: &[(&str, &str)] = &[];
-
 static RULES: LazyLock<BTreeMap<&'static str, Rule>> = LazyLock::new(|| {
     [
         activation::RULES,
@@ -97,11 +92,6 @@ static RULES: LazyLock<BTreeMap<&'static str, Rule>> = LazyLock::new(|| {
     .copied()
     .collect()
 });
-
-/// Whether there is a rule for `operator`.
-pub(crate) fn knows(operator: &str) -> bool {
-    RULES.contains_key(operator)
-}
 
 /// The element type in which values of `element` are computed.
 pub(crate) fn lowered(element: ElementType) -> ElementType {
@@ -195,4 +185,25 @@ fn needed_nodes(source: &Graph) -> Vec<bool> {
         }
     }
     nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Operators of the table that are refused whatever their attributes. None is at present: what is added to the
+    /// table needs a rule, or a line here with the reason.
+    const REFUSED: &[(&str, &str)] = &[];
+
+    #[test]
+    fn every_operator_is_lowered_or_refused() {
+        for operator in pellucid_graph::operators::all() {
+            let lowered = RULES.contains_key(operator.name);
+            let refused = REFUSED.iter().any(|(name, _)| *name == operator.name);
+            assert!(lowered != refused, "{} is neither lowered nor refused, or both", operator.name);
+        }
+        for name in RULES.keys() {
+            assert!(pellucid_graph::operators::lookup(name).is_some(), "{name} is not in the table");
+        }
+    }
 }

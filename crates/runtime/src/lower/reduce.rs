@@ -29,7 +29,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
 /// Reductions that may be taken in two steps.
 const STAGED: &[&str] = &["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"];
 
-/// Axes become constants; a reduction that does nothing is an alias.
+/// Axes become constants; a reduction over no axes is its function of each element.
 fn reduce(r: &mut Rewrite<'_>, takes: Takes) -> Step<()> {
     let x = r.x(0)?;
     r.require(x, takes)?;
@@ -39,7 +39,13 @@ fn reduce(r: &mut Rewrite<'_>, takes: Takes) -> Step<()> {
         Err(refusal) => return Err(refusal),
     };
     if axes.is_empty() && r.node.int("noop_with_empty_axes", 0) != 0 {
-        return r.done(x);
+        let y = match r.node.operator.as_str() {
+            "ReduceL1" | "ReduceL2" => r.op("Abs", &[x])?,
+            "ReduceLogSum" => r.op("Log", &[x])?,
+            "ReduceSumSquare" => r.op("Mul", &[x, x])?,
+            _ => x,
+        };
+        return r.done(y);
     }
     let operator = r.node.operator.clone();
     let keep = r.node.int("keepdims", 1) != 0;

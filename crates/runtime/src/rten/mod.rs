@@ -224,6 +224,15 @@ fn result(value: &Value, element: Option<ElementType>) -> Result<Array, RuntimeE
     }
 }
 
+/// What was fed or stored, in the kind of a value that only renames it: casts between floats are aliases here.
+fn in_kind(array: &Array, element: Option<ElementType>) -> Array {
+    match (array, element.map(Kind::of)) {
+        (Array::F32(_), Some(Kind::F64)) => Array::F64(array.to_f64()),
+        (Array::F64(_), Some(Kind::F32)) => Array::F32(array.to_f32()),
+        _ => array.clone(),
+    }
+}
+
 impl Session for RtenSession {
     fn engine(&self) -> Engine {
         Engine::Rten
@@ -266,10 +275,10 @@ impl Session for RtenSession {
                     result(value, element(id))
                 }
                 Target::Fed(source) => match fed.values.get(source) {
-                    Some(array) => Ok((*array).clone()),
+                    Some(array) => Ok(in_kind(array, element(id))),
                     None => Err(check::missing(&self.graph, *source)),
                 },
-                Target::Constant(tensor) => Ok(Array::from_tensor(tensor)),
+                Target::Constant(tensor) => Ok(in_kind(&Array::from_tensor(tensor), element(id))),
             })
             .collect()
     }
