@@ -80,14 +80,14 @@ fn convolution<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 fn transposed_convolution<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let (x, weights, dy) = (s.x(0)?, s.x(1)?, s.dy()?);
     let group = s.node.int("group", 1);
-    // Seen from the other side: a convolution whose input is dy and whose output is x. Output positions that no
-    // window reaches are cut off, so that it has exactly x's sizes.
-    let axes: Vec<FixedAxis> =
-        windows(s, &kernel_of(weights)?, true)?.iter().map(FixedAxis::transposed).collect();
+    // Seen from the other side: a convolution whose input is dy and whose output is x. What output_padding adds at
+    // the end undoes padding there first; only positions past it are reached by no window, and cut off.
     let mut seen = dy;
-    let mut reached = axes.clone();
+    let mut reached: Vec<FixedAxis> =
+        windows(s, &kernel_of(weights)?, true)?.iter().map(FixedAxis::transposed).collect();
     for (position, axis) in reached.iter_mut().enumerate() {
-        let needed = axis.stride * (axis.output - 1) + axis.reach() - axis.pad_begin - axis.pad_end;
+        let needed = axis.stride * (axis.output - 1) + axis.reach() - axis.pad_begin;
+        axis.pad_end = (needed - axis.input).max(0);
         if needed < axis.input {
             seen = seen.slice(position + 2, 0, needed.max(0), 1);
             axis.input = needed.max(0);
