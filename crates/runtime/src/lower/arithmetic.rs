@@ -55,7 +55,7 @@ fn mat_mul(r: &mut Rewrite<'_>) -> Step<()> {
 const STEPS: &[&str] =
     &["Floor", "Ceil", "Round", "Cast", "Mod", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"];
 
-/// rten divides floats by a single number as a product with its reciprocal, which may be off by one bit: 49 / 49 is
+/// rten divides floats by a single number as a product with its reciprocal, which may be off by one bit: 61 / 61 is
 /// not 1. Before a step function that is an error of one, so there the divisor is spread out to the dividend's shape.
 fn div(r: &mut Rewrite<'_>) -> Step<()> {
     let (x, y) = (r.x(0)?, r.x(1)?);
