@@ -97,7 +97,7 @@ fn arithmetic(scope: &Scope<'_>) -> Outcome {
 
 fn pow(scope: &Scope<'_>) -> Outcome {
     scope.element([1], Class::Number)?;
-    binary(scope, scope.element([0], Class::Number)?, |a, b| power(a, b))
+    binary(scope, scope.element([0], Class::Number)?, power)
 }
 
 fn prelu(scope: &Scope<'_>) -> Outcome {

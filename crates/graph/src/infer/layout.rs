@@ -50,6 +50,7 @@ fn count_of(scope: &Scope<'_>) -> Outcome {
 }
 
 /// Contents of an input under the first output's sizes, in the same order.
+#[expect(clippy::unnecessary_wraps, reason = "rules end with it")]
 fn carry(scope: &Scope<'_>, element: Option<ElementType>, shape: Option<Shape>) -> Outcome {
     let contents = scope.contents(0).map(<[Dim]>::to_vec);
     Ok(vec![Facts { element, shape, contents }])

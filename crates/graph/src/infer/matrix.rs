@@ -169,19 +169,12 @@ fn einsum(scope: &Scope<'_>) -> Outcome {
     if result.ellipsis && batch.is_none() {
         return scope.one(element, None);
     }
-    let named = |labels: &[char], shape: &mut Shape| {
-        for label in labels {
-            let size = sizes.get(label).cloned().unwrap_or_else(|| scope.fresh(0, shape.len()));
-            shape.push(size);
-        }
-    };
-    let mut shape = Vec::new();
-    named(&result.before, &mut shape);
-    if result.ellipsis {
-        shape.extend(batch.unwrap_or_default());
-    }
-    named(&result.after, &mut shape);
-    scope.one(element, Some(shape))
+    let size_of = |label: &char| sizes.get(label).cloned();
+    let batch = if result.ellipsis { batch.unwrap_or_default() } else { Vec::new() };
+    let before = result.before.iter().map(size_of);
+    let shape = before.chain(batch.into_iter().map(Some)).chain(result.after.iter().map(size_of));
+    let shape = shape.enumerate().map(|(axis, size)| size.unwrap_or_else(|| scope.fresh(0, axis)));
+    scope.one(element, Some(shape.collect()))
 }
 
 /// The result of an equation without an arrow: the ellipsis, then the labels that appear once, sorted.

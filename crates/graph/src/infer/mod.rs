@@ -281,6 +281,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Facts of one output.
+    #[expect(clippy::unnecessary_wraps, reason = "rules end with it")]
     fn one(&self, element: Option<ElementType>, shape: Option<Shape>) -> Outcome {
         debug_assert!(!self.names.is_empty(), "arity is checked");
         Ok(vec![Facts { element, shape, contents: None }])

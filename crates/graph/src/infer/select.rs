@@ -420,16 +420,16 @@ fn trilu(scope: &Scope<'_>) -> Outcome {
 fn eye_like(scope: &Scope<'_>) -> Outcome {
     let value = scope.value(0)?;
     scope.expect_rank(0, 2)?;
-    let element = match scope.node.attributes.get("dtype") {
-        None => value.element,
-        Some(_) => {
+    let element =
+        if scope.node.attributes.contains_key("dtype") {
             let code = scope.node.int("dtype", 0);
             let element = i32::try_from(code).ok().and_then(ElementType::from_onnx_code);
             Some(element.ok_or_else(|| {
                 format!("attribute dtype {code} is no element type that tensors here can have")
             })?)
-        }
-    };
+        } else {
+            value.element
+        };
     scope.one(element, value.shape.clone())
 }
 
