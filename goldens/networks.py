@@ -514,7 +514,7 @@ SPECS = [
     Spec("squeeze_excite", "channel gates by Sigmoid and HardSigmoid, SiLU, HardSwish", SqueezeExcite, IMAGE, WINDOWS, ("act1", "conv2", "act2"), weights=True),
     Spec("residual", "residual blocks, BatchNorm, Dropout", residual, IMAGE, WINDOWS, ("0.relu2", "1.relu2"), "1.relu2", weights=True),
     Spec("dense", "Concat of all earlier values, BatchNorm before Conv, AveragePool", Dense, IMAGE, WINDOWS, ("conv2", "relu4"), "relu4"),
-    Spec("activations", "every activation, each behind its own Conv", activations, (2, 5, 6), (((2, 2, 2), (1, 1, 2)),), ("0",), "0", weights=True),
+    Spec("activations", "every activation, each behind its own Conv", activations, (2, 5, 6), (((2, 2, 2), (1, 1, 2)),), ("0",), weights=True),
     Spec("smooth_activations", "activations without a kink, in a row", smooth_activations, (7,), (((3,), (2,)),), smooth=True),
     Spec("transposed", "ConvTranspose: stride, output padding, groups, dilation, BatchNorm", Transposed, (2, 6, 5), WINDOWS, ("relu1", "up2", "relu3"), "relu3", weights=True),
     Spec("pooling", "MaxPool and AveragePool: ceil mode, padding counted or not, dilation", pooling, IMAGE, WINDOWS),
