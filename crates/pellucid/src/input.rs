@@ -158,7 +158,7 @@ impl Model {
         self.check_names("inputs", &named)?;
         for input in self.inputs() {
             let array = inputs.get(&input.name).expect("every name was checked").clone();
-            let npy = Npy { element: element_of(&array), array };
+            let npy = Npy { element: array.element(), array };
             arrays.push((input.name.clone(), fit(&format!("input {:?}", input.name), input, npy)?));
         }
         self.check_batch(inputs.len())?;
@@ -349,15 +349,6 @@ fn fits(value: i64, element: ElementType) -> bool {
         ElementType::U32 => u32::try_from(value).is_ok(),
         ElementType::U64 => value >= 0,
         _ => true,
-    }
-}
-
-fn element_of(array: &Array) -> ElementType {
-    match array {
-        Array::F32(_) => ElementType::F32,
-        Array::F64(_) => ElementType::F64,
-        Array::I64(_) => ElementType::I64,
-        Array::Bool(_) => ElementType::Bool,
     }
 }
 

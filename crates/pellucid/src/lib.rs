@@ -14,6 +14,7 @@ pub mod preprocessing;
 pub mod render;
 pub mod resample;
 pub mod suggest;
+pub mod write;
 
 pub use array::Array;
 pub use attribution::{
@@ -23,3 +24,4 @@ pub use error::Error;
 pub use input::{Inputs, Row};
 pub use labels::Labels;
 pub use model::Model;
+pub use write::{Format, Outputs};

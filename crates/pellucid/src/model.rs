@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+use pellucid_graph::onnx::{self, DecodeError, Limits};
 use pellucid_graph::{Dim, Graph, Value, display_shape};
 
 use crate::description::Description;
@@ -21,6 +23,47 @@ pub struct Model {
 }
 
 impl Model {
+    /// Opens an ONNX file, and the TOML file beside it where there is one.
+    ///
+    /// # Errors
+    /// A file that is no model or asks for more than the default limits; a description that has no meaning.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_with(path, &Limits::default())
+    }
+
+    /// As [`Model::open`], under other limits.
+    pub fn open_with(path: impl AsRef<Path>, limits: &Limits) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let place = path.display().to_string();
+        let metadata =
+            std::fs::metadata(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        if metadata.is_dir() {
+            return Err(Error::Model { place, problem: "it is a folder, expected an ONNX file".to_owned() });
+        }
+        let graph = onnx::read_file(path, limits).map_err(|error| match error {
+            // The reader names the file itself only where it cannot open it.
+            DecodeError::File { problem, .. } => Error::Model { place: place.clone(), problem },
+            error => Error::Model { place: place.clone(), problem: error.to_string() },
+        })?;
+        let mut description = Description::from_metadata(&place, &graph.metadata)?;
+        description.read_beside(path)?;
+        let name = path.file_name().map_or_else(|| place.clone(), |name| name.to_string_lossy().into_owned());
+        let model = Self { graph: Arc::new(graph), description, name, path: Some(path.to_owned()) };
+        model.check_description(&place)?;
+        Ok(model)
+    }
+
+    /// Opens the bytes of an ONNX file that keeps its weights inside; `name` is what people know it by.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn from_bytes(name: impl Into<String>, bytes: impl Into<Bytes>) -> Result<Self, Error> {
+        let name = name.into();
+        let graph = onnx::decode(bytes.into(), &Limits::default())
+            .map_err(|error| Error::Model { place: name.clone(), problem: error.to_string() })?;
+        Self::from_graph(name, graph)
+    }
+
     /// A model from a graph of one's own; `name` is what people know it by.
     ///
     /// # Errors

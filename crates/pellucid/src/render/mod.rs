@@ -10,6 +10,7 @@ mod html;
 pub mod json;
 mod picture;
 mod scene;
+pub mod terminal;
 mod text;
 pub mod words;
 

@@ -1,0 +1,177 @@
+//! Explanations and predictions as text for a terminal. Whether a terminal can show colours is the caller's to know.
+
+use std::fmt::Write as _;
+
+use super::heat::{Drawn, draw};
+use super::picture::Ground;
+use super::words::{self, number, percent};
+use crate::attribution::{Explanation, Prediction};
+use crate::resample::{self, Interpolation};
+
+/// How text is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// Columns of the terminal.
+    pub columns: usize,
+    /// Whether colours of 24 bits are understood.
+    pub colours: bool,
+}
+
+/// Columns and lines of a picture.
+const PICTURE: (u32, u32) = (72, 26);
+/// Columns of the longest bar.
+const BAR: usize = 24;
+/// Classes that are listed.
+const LISTED: usize = 5;
+
+/// Everything a person wants to know of every row; with colours, heatmaps too.
+pub fn explanation(explanation: &Explanation, style: Style) -> String {
+    let mut text = String::new();
+    for row in 0..explanation.rows() {
+        if row > 0 {
+            text.push('\n');
+        }
+        let _ = writeln!(text, "{}", strong(&clean(&explanation.inputs.rows()[row].name), style));
+        let targets: Vec<usize> =
+            explanation.explained.iter().map(|explained| explained.targets[row].index).collect();
+        classes(&mut text, &explanation.prediction, row, &targets, style);
+        for explained in &explanation.explained {
+            let target = clean(&explained.targets[row].to_string());
+            let layer =
+                explanation.layer.as_ref().map(|layer| format!(" at {}", clean(layer))).unwrap_or_default();
+            let _ = writeln!(text, "\n{}{layer} for {}", explanation.method.name, strong(&target, style));
+            for index in 0..explained.attribution.values.len() {
+                match draw(explained.attribution.row(index, row)) {
+                    Drawn::Map(map) => {
+                        let _ = writeln!(text, "  limits of colours ±{}", number(map.limit));
+                        if style.colours {
+                            let input = &explained.attribution.values[index].0;
+                            let ground = Ground::new(&explanation.inputs, row, input, &map);
+                            picture(&mut text, &ground.with_overlay(&map), style);
+                        }
+                    }
+                    Drawn::Bars { bars, .. } => {
+                        for (position, value) in bars.iter().take(8) {
+                            let input = clean(&explained.attribution.values[index].0);
+                            let _ = writeln!(text, "  {:>10}  {input}[{position}]", number(*value));
+                        }
+                    }
+                    Drawn::Lines { .. } => {}
+                }
+            }
+            let verdict = words::verdict(explained, row);
+            let _ = writeln!(text, "  {}", words::summary(explained, row));
+            let _ = writeln!(text, "  {}", strong(&verdict.headline, style));
+        }
+    }
+    for note in &explanation.notes {
+        let _ = writeln!(text, "note: {}", clean(note));
+    }
+    text
+}
+
+/// The best classes of every row; `rows` are their names.
+pub fn prediction(prediction: &Prediction, rows: &[&str], style: Style) -> String {
+    let mut text = String::new();
+    for (row, name) in rows.iter().enumerate() {
+        if row > 0 {
+            text.push('\n');
+        }
+        let _ = writeln!(text, "{}", strong(&clean(name), style));
+        classes(&mut text, prediction, row, &[], style);
+    }
+    text
+}
+
+fn classes(text: &mut String, prediction: &Prediction, row: usize, targets: &[usize], style: Style) {
+    let all = prediction.top(row, usize::MAX);
+    let largest = all.iter().map(|class| class.score.abs()).fold(f32::MIN_POSITIVE, f32::max);
+    for (place, class) in all.iter().enumerate() {
+        let chosen = targets.contains(&class.index);
+        if place >= LISTED && !chosen {
+            continue;
+        }
+        let (value, part) = match class.probability {
+            Some(probability) => (percent(probability), probability),
+            None => (number(class.score), class.score.abs() / largest),
+        };
+        let name = clean(&class.name());
+        let name = if chosen { strong(&name, style) } else { name };
+        let _ = writeln!(text, "  {:<BAR$}  {value:>11}  {name}", bar(part));
+    }
+}
+
+/// A bar of up to 24 columns in eighths of one.
+fn bar(part: f32) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 192")]
+    let eighths = (part.clamp(0.0, 1.0) * (8 * BAR) as f32).round() as usize;
+    let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
+    let bar = "█".repeat(eighths / 8) + rest;
+    if bar.is_empty() && part > 0.0 { "▏".to_owned() } else { bar }
+}
+
+/// A picture in half blocks: each character is two pixels, one above the other.
+fn picture(text: &mut String, picture: &image::RgbImage, style: Style) {
+    let columns = PICTURE.0.min(u32::try_from(style.columns.saturating_sub(3)).unwrap_or(u32::MAX)).max(8);
+    let factor = (f64::from(columns) / f64::from(picture.width()))
+        .min(f64::from(2 * PICTURE.1) / f64::from(picture.height()));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 72")]
+    let scaled = |length: u32| ((f64::from(length) * factor).round() as u32).max(1);
+    let (width, height) = (scaled(picture.width()), scaled(picture.height()).next_multiple_of(2));
+    let small = resample::resize(picture, width, height, Interpolation::Bilinear, true);
+    for line in (0..height).step_by(2) {
+        text.push_str("  ");
+        for column in 0..width {
+            let [red, green, blue] = small.get_pixel(column, line).0;
+            let [below_red, below_green, below_blue] = small.get_pixel(column, line + 1).0;
+            let _ =
+                write!(text, "\x1b[38;2;{red};{green};{blue};48;2;{below_red};{below_green};{below_blue}m▀");
+        }
+        text.push_str("\x1b[0m\n");
+    }
+}
+
+fn strong(text: &str, style: Style) -> String {
+    if style.colours { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// Names come from files that nobody vouches for: without what a terminal would obey.
+fn clean(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::{invented, of_photograph, photograph};
+    use super::*;
+
+    #[test]
+    fn plain_text_says_what_is_known() {
+        let example = of_photograph("a\x1b[31m.png", photograph(40, 30), 8, invented(8, true));
+        let text = explanation(&example, Style { columns: 80, colours: false });
+        assert!(!text.contains('\x1b'), "names cannot command the terminal");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "a[31m.png");
+        assert_eq!(lines[1], "  █████████████▉                   58 %  Egyptian cat");
+        assert!(text.contains("\nintegrated-gradients for Egyptian cat\n  limits of colours ±"));
+        assert!(text.contains("  score 9.83 logits · baseline −0.412 · gap 0.0312 · quadrature error 1.4\n"));
+        assert!(text.ends_with("note: The final Softmax was stepped over: scores are logits.\n"));
+    }
+
+    #[test]
+    fn pictures_fit_the_terminal_and_end_their_colours() {
+        let example = of_photograph("a.png", photograph(40, 30), 8, invented(8, true));
+        let text = explanation(&example, Style { columns: 43, colours: true });
+        let picture: Vec<&str> = text.lines().filter(|line| line.contains('▀')).collect();
+        assert_eq!(picture.len(), 15);
+        assert!(picture.iter().all(|line| line.matches('▀').count() == 40 && line.ends_with("\x1b[0m")));
+    }
+
+    #[test]
+    fn bars_grow_in_eighths() {
+        assert_eq!(bar(1.0), "█".repeat(24));
+        assert_eq!(bar(0.0), "");
+        assert_eq!(bar(1e-9), "▏");
+        assert_eq!(bar(0.5 / 24.0), "▌");
+    }
+}
