@@ -6,6 +6,7 @@
 
 pub mod artefact;
 pub mod build;
+pub mod coverage;
 pub mod error;
 pub mod kind;
 pub mod layer;
@@ -20,6 +21,7 @@ pub mod walk;
 
 pub use artefact::{Artefact, Baseline, Options, artefact};
 pub use build::{Builder, Keep, Var};
+pub use coverage::{Coverage, Met, coverage};
 pub use error::{CompileError, Offence, Result};
 pub use kind::{Kind, Role};
 pub use method::{Collect, Method, Nodes, Points, Quadrature, Readout, nodes};

@@ -11,6 +11,7 @@ use crate::step::{Signals, Step};
 pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("Abs", other, abs).convention("at 0: 0"),
     Operator::new("Cast", cast_kind, cast),
+    Operator::new("CastLike", moves, cast),
     Operator::new("Cos", other, cos),
     Operator::new("Dropout", moves, dropout),
     Operator::new("Erf", saturating, erf),
@@ -53,7 +54,7 @@ fn abs<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 fn cast<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let x = s.x(0)?;
     if !x.element().is_float() || !s.y()?.element().is_float() {
-        return Ok(vec![None]);
+        return Ok(vec![None; s.input_count()]);
     }
     one(s, s.dy()?.cast(x.element()))
 }

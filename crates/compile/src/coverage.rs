@@ -1,0 +1,99 @@
+//! Coverage: which rule meets which node, known before anything runs.
+
+use pellucid_graph::{Graph, NodeId};
+
+use crate::error::{CompileError, Result};
+use crate::kind::Kind;
+use crate::method::Method;
+use crate::ops;
+use crate::program::{Request, collected, program};
+use crate::score;
+use crate::walk::path;
+
+/// A node on the way of the signal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Met {
+    /// Position of the node.
+    pub node: NodeId,
+    /// Operator.
+    pub operator: String,
+    /// Name of its first output.
+    pub output: String,
+    /// What it is to a rule; `None` where the operator is not known.
+    pub kind: Option<Kind>,
+    /// The rule that passes it; `None` where nothing does.
+    pub rule: Option<&'static str>,
+    /// What the rule does at kinks and ties; empty where there are none.
+    pub convention: &'static str,
+    /// Why nothing passes it.
+    pub problem: Option<String>,
+}
+
+/// Which rule meets which node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// Nodes on the way from the score back to what is collected, in execution order.
+    pub nodes: Vec<Met>,
+    /// Nodes of the model in all.
+    pub total: usize,
+    /// The layer looked at.
+    pub layer: Option<String>,
+}
+
+impl Coverage {
+    /// Nodes that nothing passes.
+    pub fn offences(&self) -> impl Iterator<Item = &Met> {
+        self.nodes.iter().filter(|met| met.problem.is_some())
+    }
+
+    /// Share of the nodes on the way that a rule passes, between 0 and 1.
+    pub fn share(&self) -> f64 {
+        let covered = self.nodes.iter().filter(|met| met.problem.is_none()).count();
+        if self.nodes.is_empty() { 1.0 } else { covered as f64 / self.nodes.len() as f64 }
+    }
+}
+
+/// Says for every node on the way whether and how `method` passes it.
+///
+/// # Errors
+/// Only what keeps the way from being known: no output to explain, no such layer.
+pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Coverage> {
+    let scored = score::find(graph, request.output.as_deref())?;
+    let collected = collected(graph, method, request, &scored)?;
+    let mut nodes: Vec<Met> = path(graph, &[scored.value], &collected)
+        .into_iter()
+        .map(|id| {
+            let node = graph.node(id);
+            let operator = ops::lookup(&node.operator);
+            let kind = operator.map(|operator| (operator.kind)(graph, node));
+            let output = node.outputs.iter().flatten().next();
+            Met {
+                node: id,
+                operator: node.operator.clone(),
+                output: output.map_or_else(String::new, |id| graph.value(*id).name.clone()),
+                kind,
+                rule: kind.map(|kind| method.rules.rule(kind).name()),
+                convention: operator.map_or("", |operator| operator.convention),
+                problem: operator.is_none().then(|| "no derivative is known".to_owned()),
+            }
+        })
+        .collect();
+    // What a derivative cannot do with this node's sizes and attributes shows only when it is built.
+    match program(graph, method, request) {
+        Ok(_) => {}
+        Err(CompileError::Unsupported(offences)) => {
+            for offence in offences {
+                if let Some(met) = nodes.iter_mut().find(|met| met.node == offence.node) {
+                    met.rule = None;
+                    met.problem = Some(offence.problem);
+                }
+            }
+        }
+        Err(other) => return Err(other),
+    }
+    let layer = match method.collect {
+        crate::method::Collect::Layer => collected.first().map(|id| graph.value(*id).name.clone()),
+        crate::method::Collect::Inputs => None,
+    };
+    Ok(Coverage { nodes, total: graph.nodes().len(), layer })
+}
