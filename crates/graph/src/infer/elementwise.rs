@@ -154,7 +154,10 @@ fn variadic(scope: &Scope<'_>) -> Outcome {
         };
     }
     let mut facts = Facts { element, shape, contents: None };
-    if let Some(blocks) = (0..count).map(|input| scope.block(input)).collect::<Option<Vec<_>>>() {
+    // Sizes are compared two or three at a time; long lists are not worth their time.
+    if count <= 16
+        && let Some(blocks) = (0..count).map(|input| scope.block(input)).collect::<Option<Vec<_>>>()
+    {
         let combine = if scope.node.operator == "Min" { minimum } else { maximum };
         scope.fill(&mut facts, |index| {
             let mut numbers = blocks.iter().map(|block| block.at_broadcast(index));

@@ -1,7 +1,7 @@
 //! Operators that rearrange elements, and those that read sizes.
 
-use super::contents::{indices, small_count};
-use super::{Class, Facts, Outcome, Scope, all_known, axes_of, axis_of, differ, product, unify};
+use super::contents::{Block, indices, small_count};
+use super::{Class, Facts, Outcome, RANK_LIMIT, Scope, all_known, axes_of, axis_of, differ, product, unify};
 use crate::dim::{Dim, Shape, display_shape};
 use crate::element::ElementType;
 use crate::node::Attribute;
@@ -64,7 +64,7 @@ fn reshape(scope: &Scope<'_>) -> Outcome {
     let Some(contents) = &target.contents else {
         // The rank at least is the number of sizes asked for.
         let rank = target.static_shape().and_then(|shape| shape.first().copied());
-        let shape = rank.filter(|rank| *rank <= 64).map(|rank| scope.fresh_shape(0, rank));
+        let shape = rank.filter(|rank| *rank <= RANK_LIMIT).map(|rank| scope.fresh_shape(0, rank));
         return carry(scope, value.element, shape);
     };
     let keeps_zero = scope.node.int("allowzero", 0) != 0;
@@ -223,7 +223,7 @@ fn unsqueeze(scope: &Scope<'_>) -> Outcome {
     };
     let Some(axes) = scope.numbers(1) else {
         let count = axes.static_shape().map(|sizes| sizes.first().copied().unwrap_or(1));
-        let rank = count.and_then(|count| shape.len().checked_add(count)).filter(|rank| *rank <= 64);
+        let rank = count.and_then(|count| shape.len().checked_add(count)).filter(|rank| *rank <= RANK_LIMIT);
         return carry(scope, value.element, rank.map(|rank| scope.fresh_shape(0, rank)));
     };
     let rank = shape.len() + axes.len();
@@ -307,14 +307,15 @@ fn concat(scope: &Scope<'_>) -> Outcome {
     shape[axis] = scope.size(total, known, 0, axis)?;
     let mut facts = Facts { element, shape: Some(shape), contents: None };
     // Where one operand's numbers are unknown, those of the others still are not.
-    let lengths: Option<Vec<usize>> = shapes.iter().map(|shape| (*shape)?[axis].size()).collect();
-    let blocks: Vec<_> = (0..count).map(|input| scope.block(input)).collect();
-    if let Some(lengths) = lengths
-        && blocks.iter().any(Option::is_some)
-    {
+    let lengths = shapes.iter().map(|shape| (*shape)?[axis].size()).enumerate();
+    let pieces: Option<Vec<(usize, Option<Block<'_>>)>> = lengths
+        .filter(|(_, length)| *length != Some(0))
+        .map(|(input, length)| Some((length?, scope.block(input))))
+        .collect();
+    if let Some(pieces) = pieces.filter(|pieces| pieces.iter().any(|(_, block)| block.is_some())) {
         scope.fill(&mut facts, |index| {
             let mut source = index.to_vec();
-            for (length, block) in lengths.iter().zip(&blocks) {
+            for (length, block) in &pieces {
                 if source[axis] < *length {
                     return block.as_ref()?.at(&source).cloned();
                 }
@@ -373,7 +374,7 @@ fn split(scope: &Scope<'_>) -> Outcome {
     Ok(facts)
 }
 
-fn sub_block(block: &super::Block<'_>, shape: &[Dim], axis: usize, begin: usize) -> Option<Vec<Dim>> {
+fn sub_block(block: &Block<'_>, shape: &[Dim], axis: usize, begin: usize) -> Option<Vec<Dim>> {
     let sizes: Vec<usize> = shape.iter().map(Dim::size).collect::<Option<_>>()?;
     small_count(&sizes)?;
     indices(&sizes)
@@ -413,7 +414,7 @@ fn expand(scope: &Scope<'_>) -> Outcome {
     let (Some(shape), Some(wanted)) = (&value.shape, &target.contents) else {
         let rank = target.static_shape().and_then(|sizes| sizes.first().copied());
         let rank = value.shape.as_ref().zip(rank).map(|(shape, rank)| shape.len().max(rank));
-        let shape = rank.filter(|rank| *rank <= 64).map(|rank| scope.fresh_shape(0, rank));
+        let shape = rank.filter(|rank| *rank <= RANK_LIMIT).map(|rank| scope.fresh_shape(0, rank));
         return scope.one(value.element, shape);
     };
     if wanted.iter().any(|size| size.value().is_some_and(|size| size < 0)) {

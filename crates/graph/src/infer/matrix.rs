@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::elementwise::one_way;
 use super::{Class, Outcome, Scope, differ, unify};
@@ -161,10 +161,15 @@ fn einsum(scope: &Scope<'_>) -> Outcome {
         }
     }
     let result = right.unwrap_or_else(|| implicit(&operands));
-    if let Some(label) =
-        result.letters().find(|label| !operands.iter().any(|o| o.letters().any(|l| l == *label)))
-    {
-        return Err(format!("the equation {equation:?} has {label:?} in its result alone"));
+    let taken: BTreeSet<char> = operands.iter().flat_map(Labels::letters).collect();
+    let mut given = BTreeSet::new();
+    for label in result.letters() {
+        if !taken.contains(&label) {
+            return Err(format!("the equation {equation:?} has {label:?} in its result alone"));
+        }
+        if !given.insert(label) {
+            return Err(format!("the equation {equation:?} has {label:?} twice in its result"));
+        }
     }
     if result.ellipsis && batch.is_none() {
         return scope.one(element, None);

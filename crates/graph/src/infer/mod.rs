@@ -14,6 +14,8 @@ mod reduce;
 mod select;
 mod spatial;
 
+use std::borrow::Cow;
+
 use crate::dim::{Dim, Shape, display_shape};
 use crate::element::ElementType;
 use crate::graph::{Graph, Value, ValueId};
@@ -35,6 +37,12 @@ pub(crate) const ELEMENT_LIMIT: i64 = 1 << 31;
 /// Integer tensors up to this many elements have known contents.
 pub(crate) const CONTENTS_LIMIT: usize = 1024;
 
+/// Values of more axes than this are refused: rules may then look at every pair of axes.
+const RANK_LIMIT: usize = 64;
+
+/// Names longer than this are cut where symbols are named after them, so that symbols stay small.
+const NAME_LIMIT: usize = 256;
+
 /// Facts of every output of `node`, whose outputs will be called `names`.
 pub(crate) fn infer(graph: &Graph, node: &Node, names: &[String]) -> Result<Vec<Facts>, String> {
     let operator = operators::lookup(&node.operator).ok_or_else(|| "the operator is not known".to_owned())?;
@@ -43,6 +51,9 @@ pub(crate) fn infer(graph: &Graph, node: &Node, names: &[String]) -> Result<Vec<
     }
     if !operator.outputs.allows(names.len()) {
         return Err(format!("found {} outputs, expected {}", names.len(), operator.outputs));
+    }
+    for value in node.inputs.iter().flatten().map(|input| graph.value(*input)) {
+        check_rank(value.shape.as_deref())?;
     }
     let rule = rule(&node.operator).ok_or_else(|| "the operator has no inference".to_owned())?;
     let mut facts = rule(&Scope { graph, node, names })?;
@@ -53,11 +64,19 @@ pub(crate) fn infer(graph: &Graph, node: &Node, names: &[String]) -> Result<Vec<
     Ok(facts)
 }
 
+fn check_rank(shape: Option<&[Dim]>) -> Result<(), String> {
+    match shape.map(<[Dim]>::len) {
+        Some(rank) if rank > RANK_LIMIT => Err(format!("a value of {rank} axes has more than {RANK_LIMIT}")),
+        _ => Ok(()),
+    }
+}
+
 /// Sizes are not negative and not beyond the limit; contents are as many as the sizes say, or dropped.
 fn check(facts: &mut Facts) -> Result<(), String> {
     let Some(shape) = &facts.shape else {
         return Ok(());
     };
+    check_rank(Some(shape))?;
     let known: Vec<i64> = shape.iter().filter_map(Dim::value).collect();
     if known.iter().any(|size| *size < 0) {
         return Err(format!("the output's shape {} has a negative size", display_shape(shape)));
@@ -177,18 +196,23 @@ impl<'a> Scope<'a> {
 
     /// A size of output `output` that is not known.
     fn fresh(&self, output: usize, axis: usize) -> Dim {
-        Dim::symbol(format!("?{}.{axis}", self.output_name(output)))
+        Dim::symbol(format!("?{}.{axis}", self.label(output)))
     }
 
     /// A number in output `output` that is not known.
     fn fresh_number(&self, output: usize, index: usize) -> Dim {
-        Dim::symbol(format!("!{}.{index}", self.output_name(output)))
+        Dim::symbol(format!("!{}.{index}", self.label(output)))
     }
 
-    fn output_name(&self, output: usize) -> &str {
+    /// What symbols of an output are named after. A name too long is told apart by the value's position.
+    fn label(&self, output: usize) -> Cow<'_, str> {
         match self.names.get(output) {
-            Some(name) if !name.is_empty() => name,
-            _ => &self.node.operator,
+            Some(name) if name.len() > NAME_LIMIT => {
+                let start: String = name.chars().take(NAME_LIMIT / 4).collect();
+                Cow::Owned(format!("{start}#{}", self.graph.values().len().saturating_add(output)))
+            }
+            Some(name) if !name.is_empty() => Cow::Borrowed(name),
+            _ => Cow::Borrowed(&self.node.operator),
         }
     }
 
@@ -296,7 +320,7 @@ fn numbers_of(graph: &Graph, id: ValueId, depth: u32) -> Option<Vec<f64>> {
     }
     let node = graph.node(graph.producer_of(id)?);
     let flat = value.shape.as_ref()?.len() <= 1;
-    if depth == 0 || !flat || node.inputs.len() > 64 {
+    if depth == 0 || !flat || node.inputs.len() > 16 {
         return None;
     }
     let parts = match &*node.operator {

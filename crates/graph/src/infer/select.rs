@@ -1,7 +1,7 @@
 //! Operators that pick, place or make elements.
 
 use super::contents::{indices, maximum, minimum};
-use super::{Class, Facts, Outcome, Scope, axes_of, axis_of, differ};
+use super::{Class, Facts, Outcome, RANK_LIMIT, Scope, axes_of, axis_of, differ};
 use crate::dim::{Dim, Shape, display_shape};
 use crate::element::ElementType;
 
@@ -446,7 +446,8 @@ fn constant_of_shape(scope: &Scope<'_>) -> Outcome {
     let element = Some(fill.map_or(ElementType::F32, super::super::tensor::Tensor::element));
     let Some(wanted) = &target.contents else {
         let rank = target.static_shape().and_then(|sizes| sizes.first().copied());
-        return scope.one(element, rank.filter(|rank| *rank <= 64).map(|rank| scope.fresh_shape(0, rank)));
+        return scope
+            .one(element, rank.filter(|rank| *rank <= RANK_LIMIT).map(|rank| scope.fresh_shape(0, rank)));
     };
     let sizes = wanted.iter().enumerate();
     let shape: Shape = sizes

@@ -374,3 +374,29 @@ fn every_operator_is_inferred() {
         }
     }
 }
+
+/// Long names, many axes, many inputs: each is bounded or refused.
+#[test]
+fn sizes_of_the_graph_itself_are_bounded() {
+    let mut graph = Graph::new();
+    let x = graph.add_input("x", ElementType::F32, Some(vec![Dim::symbol("n")])).unwrap();
+    let y = graph.add_input("y", ElementType::F32, Some(vec![Dim::symbol("m")])).unwrap();
+    let long = "z".repeat(1_000_000);
+    let first = graph.push_one(NewNode::new("Add", &[x, y], format!("{long}1"))).unwrap();
+    let second = graph.push_one(NewNode::new("Add", &[x, y], format!("{long}2"))).unwrap();
+    let sizes = [first, second].map(|id| graph.value(id).shape.clone().unwrap()[0].to_string());
+    assert!(sizes.iter().all(|size| size.len() < 300));
+    assert_ne!(sizes[0], sizes[1]);
+
+    let wide = graph.add_input("wide", ElementType::F32, Some(vec![Dim::known(1); 65])).unwrap();
+    let error = graph.push_one(NewNode::new("Relu", &[wide], "w")).unwrap_err();
+    assert_eq!(error.to_string(), "Relu node \"\": a value of 65 axes has more than 64");
+
+    let empty = graph.add_constant("empty", Tensor::integers(&[])).unwrap();
+    let one = graph.add_constant("one", Tensor::integers(&[1])).unwrap();
+    let mut inputs = vec![empty; 1_000_000];
+    inputs.extend([one; 1000]);
+    let node = NewNode::new("Concat", &inputs, "ones").with("axis", Attribute::Int(0));
+    let joined = graph.push_one(node).unwrap();
+    assert_eq!(graph.value(joined).contents.as_ref().map(Vec::len), Some(1000));
+}

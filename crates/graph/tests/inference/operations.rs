@@ -118,6 +118,10 @@ fn products() {
         ("Einsum(float32[n, h, 3, 4], float32[h, 4, 5]) equation=...ij,...jk->...ik", "float32[n, h, 3, 5]"),
         ("Einsum(float32[3, 3]) equation=ii->", "float32[]"),
         ("Einsum(float32[2, 3]) equation=ii->i", "error: the equation \"ii->i\" gives 'i' the sizes 2 and 3"),
+        (
+            "Einsum(float32[2, 3]) equation=ij->ii",
+            "error: the equation \"ij->ii\" has 'i' twice in its result",
+        ),
         ("Einsum(float32[2, 3]) equation=ij->k", "error: the equation \"ij->k\" has 'k' in its result alone"),
         (
             "Einsum(float32[2, 3]) equation=ijk->k",
