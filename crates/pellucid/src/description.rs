@@ -75,6 +75,9 @@ impl Description {
     }
 
     /// The same as metadata of a model.
+    ///
+    /// # Panics
+    /// Never: names and finite numbers can always be written as JSON.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let mut metadata = BTreeMap::new();
         let mut put = |key: &str, text: Result<String, serde_json::Error>| {

@@ -1,5 +1,6 @@
 //! The errors of the library: one sentence each, saying where, what was found, what was expected and what to do.
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
@@ -80,6 +81,18 @@ pub enum Error {
         /// What was found and what was expected.
         problem: String,
     },
+    /// The method cannot be compiled for the model.
+    #[error(transparent)]
+    Compile(#[from] pellucid_compile::CompileError),
+    /// The engine cannot run the model, or not on these inputs.
+    #[error(transparent)]
+    Runtime(#[from] pellucid_runtime::RuntimeError),
+    /// A graph that contradicts itself.
+    #[error(transparent)]
+    Graph(#[from] pellucid_graph::GraphError),
+    /// The caller ended the run.
+    #[error("cancelled: nothing was written")]
+    Cancelled,
     /// Something that should never happen.
     #[error("{0}; this is a defect of pellucid, please report it")]
     Internal(String),
@@ -90,6 +103,8 @@ impl Error {
     pub fn is_user_error(&self) -> bool {
         match self {
             Self::Internal(_) => false,
+            Self::Compile(error) => error.is_user_error(),
+            Self::Runtime(error) => error.is_user_error(),
             // A missing or forbidden file is the caller's; a full disk is not.
             Self::Write { source, .. } => matches!(
                 source.kind(),
@@ -130,15 +145,16 @@ fn unknown(kind: &str, found: &str, valid: &[String]) -> String {
     let mut message = format!("there is no {kind} {found:?}");
     let near = suggest::nearest(found, valid.iter().map(String::as_str));
     if let Some(near) = near {
-        message += &format!("; did you mean {near:?}?");
+        let _ = write!(message, "; did you mean {near:?}?");
     }
     if valid.is_empty() {
-        message += &format!("; there are no {kind}s to choose from");
+        let _ = write!(message, "; there are no {kind}s to choose from");
     } else if valid.len() <= LISTED {
-        message += &format!("; there {} {}", if valid.len() == 1 { "is" } else { "are" }, valid.join(", "));
+        let _ =
+            write!(message, "; there {} {}", if valid.len() == 1 { "is" } else { "are" }, valid.join(", "));
     } else if near.is_none() {
         let first: Vec<&str> = valid.iter().take(5).map(String::as_str).collect();
-        message += &format!("; there are {} of them: {} …", valid.len(), first.join(", "));
+        let _ = write!(message, "; there are {} of them: {} …", valid.len(), first.join(", "));
     }
     message
 }

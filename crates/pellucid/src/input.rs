@@ -157,7 +157,7 @@ impl Model {
         let named: Vec<&str> = inputs.arrays.iter().map(|(name, _)| name.as_str()).collect();
         self.check_names("inputs", &named)?;
         for input in self.inputs() {
-            let array = inputs.get(&input.name).expect("every name was checked").clone();
+            let Some(array) = inputs.get(&input.name).cloned() else { continue };
             let npy = Npy { element: array.element(), array };
             arrays.push((input.name.clone(), fit(&format!("input {:?}", input.name), input, npy)?));
         }
@@ -179,7 +179,7 @@ impl Model {
                     ),
                 ));
             };
-            let npy = npy::decode(&place, Bytes::from(bytes))?;
+            let npy = npy::decode(&place, &Bytes::from(bytes))?;
             FileRows::from_arrays(&name, vec![fit(&place, self.graph().value(*input), npy)?], &place)
         } else if npy::is_npz(&bytes) {
             let mut found = npy::decode_npz(&place, &bytes, limits.array_bytes)?;
@@ -245,7 +245,7 @@ impl Model {
                 input.shape.as_ref().and_then(|shape| shape.first()).and_then(pellucid_graph::Dim::size);
             if let Some(size) = fixed
                 && size > 0
-                && rows % size != 0
+                && !rows.is_multiple_of(size)
             {
                 return Err(Error::input(
                     format!("input {:?}", input.name),

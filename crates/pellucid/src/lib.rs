@@ -2,11 +2,14 @@
 
 pub mod array;
 pub mod attribution;
+pub mod compile;
 pub mod description;
 pub mod error;
+pub mod explain;
 mod file;
 pub mod input;
 pub mod labels;
+pub mod methods;
 pub mod model;
 pub mod npy;
 pub mod photograph;
@@ -20,7 +23,9 @@ pub use array::Array;
 pub use attribution::{
     Attribution, Class, Explained, Explanation, MethodSummary, Prediction, Settings, Target, Unit,
 };
+pub use compile::{ArtefactBaseline, ArtefactOptions, CompiledModel, compile, coverage};
 pub use error::Error;
+pub use explain::{Baseline, Limits, Options, Progress, Silent, TargetChoice, explain, predict};
 pub use input::{Inputs, Row};
 pub use labels::Labels;
 pub use model::Model;

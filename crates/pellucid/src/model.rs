@@ -7,6 +7,7 @@ use bytes::Bytes;
 use pellucid_graph::onnx::{self, DecodeError, Limits};
 use pellucid_graph::{Dim, Graph, Value, display_shape};
 
+use crate::attribution::Unit;
 use crate::description::Description;
 use crate::error::Error;
 use crate::labels::Labels;
@@ -104,6 +105,28 @@ impl Model {
     /// Names of the classes.
     pub fn labels(&self) -> Option<&Arc<Labels>> {
         self.description.labels.as_ref()
+    }
+
+    /// Position of the class called `label`.
+    ///
+    /// # Errors
+    /// A label that no class has, with the nearest; a model without labels.
+    pub fn class(&self, label: &str) -> Result<usize, Error> {
+        match self.labels() {
+            Some(labels) => labels.find(label),
+            None => Err(Error::Setting {
+                name: "target".to_owned(),
+                problem: format!(
+                    "{label:?} is no number, and {} names no classes; give an index, or the labels' file",
+                    self.name
+                ),
+            }),
+        }
+    }
+
+    /// What the description says an output's numbers are.
+    pub fn output_unit(&self, output: &str) -> Option<Unit> {
+        self.description.outputs.get(output).map(|output| output.unit)
     }
 
     /// The model's inputs, in order.
@@ -217,8 +240,11 @@ fn check_image(place: &str, input: &Value, image: &ImageInput) -> Result<(), Err
     ))
 }
 
+/// Layout, channels, and height and width where they are fixed.
+type Likely = (Layout, Color, Option<(u32, u32)>);
+
 /// The layout and channels that an input's shape suggests, and its height and width where they are fixed.
-fn likely(input: &Value) -> Option<(Layout, Color, Option<(u32, u32)>)> {
+fn likely(input: &Value) -> Option<Likely> {
     let [_, a, b, c] = input.shape.as_deref()? else { return None };
     let color = |dim: &Dim| match dim.value() {
         Some(1) => Some(Color::Gray),

@@ -6,6 +6,7 @@
 #![deny(clippy::as_conversions)]
 
 use std::io::{Cursor, Read, Write};
+use std::path::Path;
 
 use bytes::Bytes;
 use ndarray::ArrayD;
@@ -15,6 +16,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 use crate::array::Array;
 use crate::error::Error;
 use crate::file;
+use crate::input::InputLimits;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// Longest header; that of an array of 32 axes has less than a thousand bytes.
@@ -43,10 +45,28 @@ pub fn is_npz(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06")
 }
 
+/// Reads a file of either kind: its arrays by name; the one of an `.npy` file is called `array`.
+///
+/// # Errors
+/// Files over 2 GiB, or over 4 GiB once unpacked, and what [`decode`] and [`decode_npz`] refuse.
+pub fn read_arrays(path: &Path) -> Result<Vec<(String, Array)>, Error> {
+    let limits = InputLimits::default();
+    let place = path.display().to_string();
+    let bytes = file::read(path, limits.file_bytes)?;
+    if is_npy(&bytes) {
+        return Ok(vec![("array".to_owned(), decode(&place, &Bytes::from(bytes))?.array)]);
+    }
+    if is_npz(&bytes) {
+        let arrays = decode_npz(&place, &bytes, limits.array_bytes)?;
+        return Ok(arrays.into_iter().map(|(name, npy)| (name, npy.array)).collect());
+    }
+    Err(Error::input(place, "it is of no kind that can be read, expected NPY or NPZ"))
+}
+
 /// Reads an `.npy` file; `place` is named in errors.
-pub fn decode(place: &str, bytes: Bytes) -> Result<Npy, Error> {
+pub fn decode(place: &str, bytes: &Bytes) -> Result<Npy, Error> {
     let wrong = |problem: String| Error::input(place, problem);
-    let header = Header::parse(&bytes).map_err(wrong)?;
+    let header = Header::parse(bytes).map_err(wrong)?;
     let element = header.element().map_err(wrong)?;
     let count = element_count(&header.shape).and_then(|count| count.checked_mul(element.size())).ok_or_else(
         || wrong(format!("the shape {:?} in its header is larger than any memory", header.shape)),
@@ -99,7 +119,7 @@ pub fn decode_npz(place: &str, bytes: &[u8], limit: u64) -> Result<Vec<(String, 
             .ok()
             .and_then(|length| left.checked_sub(length))
             .ok_or_else(|| wrong(format!("unpacked it is larger than the limit of {}", file::size(limit))))?;
-        let array = decode(&format!("{place}, array {key:?}"), Bytes::from(contents))?;
+        let array = decode(&format!("{place}, array {key:?}"), &Bytes::from(contents))?;
         arrays.push((key, array));
     }
     Ok(arrays)
@@ -300,6 +320,9 @@ pub(crate) fn shape_text(shape: &[usize]) -> String {
 }
 
 /// The bytes of an `.npy` file.
+///
+/// # Panics
+/// For arrays of thousands of axes.
 pub fn encode(array: &Array) -> Vec<u8> {
     fn contents<T: Clone, const N: usize>(array: &ArrayD<T>, bytes: impl Fn(&T) -> [u8; N]) -> Vec<u8> {
         array.iter().flat_map(bytes).collect()
@@ -361,7 +384,7 @@ mod tests {
     }
 
     fn told(dictionary: &str, contents: &[u8]) -> String {
-        decode("a.npy", with_header(dictionary, contents)).unwrap_err().to_string()
+        decode("a.npy", &with_header(dictionary, contents)).unwrap_err().to_string()
     }
 
     #[test]
@@ -375,7 +398,7 @@ mod tests {
         ] {
             let bytes = encode(&array);
             assert!(bytes.len() >= 128 || array.shape().iter().product::<usize>() == 0);
-            assert_eq!(decode("a", Bytes::from(bytes)).unwrap().array, array);
+            assert_eq!(decode("a", &Bytes::from(bytes)).unwrap().array, array);
             let packed = encode_npz(&[("x".into(), array.clone()), ("y".into(), array.clone())]).unwrap();
             let arrays = decode_npz("a", &packed, 1 << 20).unwrap();
             assert_eq!(arrays.len(), 2);
@@ -387,7 +410,7 @@ mod tests {
     fn fortran_order_and_big_endian_numbers_are_turned() {
         let contents: Vec<u8> = [1i16, 2, 3, 4, 5, 6].iter().flat_map(|value| value.to_be_bytes()).collect();
         let bytes = with_header("{'descr': '>i2', 'fortran_order': True, 'shape': (2, 3), }", &contents);
-        let npy = decode("a", bytes).unwrap();
+        let npy = decode("a", &bytes).unwrap();
         assert_eq!(npy.element, ElementType::I16);
         assert_eq!(npy.array, Array::I64(array![[1, 3, 5], [2, 4, 6]].into_dyn()));
     }
@@ -434,7 +457,7 @@ mod tests {
     fn files_cut_anywhere_are_refused_without_a_panic() {
         let whole = encode(&Array::F32(array![1.0f32, 2.0].into_dyn()));
         for length in 0..whole.len() {
-            assert!(decode("a", Bytes::copy_from_slice(&whole[..length])).is_err(), "{length}");
+            assert!(decode("a", &Bytes::copy_from_slice(&whole[..length])).is_err(), "{length}");
         }
         let packed = encode_npz(&[("x".into(), Array::I64(array![1].into_dyn()))]).unwrap();
         for length in 0..packed.len() {
@@ -442,7 +465,7 @@ mod tests {
         }
         let long = [MAGIC, &[2, 0, 255, 255, 255, 255]].concat();
         assert_eq!(
-            decode("a", Bytes::from(long)).unwrap_err().to_string(),
+            decode("a", &Bytes::from(long)).unwrap_err().to_string(),
             "a: its header has 4294967295 bytes, expected at most 65536"
         );
     }

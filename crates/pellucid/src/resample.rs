@@ -1,8 +1,8 @@
 //! Resizing of 8-bit pictures the way imaging libraries do it: separable, rounded to 8 bits after each axis.
 //!
 //! With `antialias` the filter grows with the factor of reduction (Pillow; `antialias=True` in PyTorch), its cubic
-//! parameter is −0.5, and what hangs over the edge is left out. Without, it stays two or four pixels wide (OpenCV;
-//! `antialias=False`), the parameter is −0.75, and the edge pixel is repeated.
+//! parameter is −0.5, and what hangs over the edge is left out. Without, it stays two or four pixels wide (`antialias=False` in
+//! PyTorch), the parameter is −0.75, and the edge pixel is repeated.
 
 use image::RgbImage;
 

@@ -233,10 +233,12 @@ fn names_in_folder(explanation: &Explanation) -> Vec<String> {
         let plain = plain.trim_matches(['.', '-']);
         let plain = if plain.is_empty() { format!("row-{number}") } else { plain.to_owned() };
         let taken = |name: &String| names.iter().any(|known| known.eq_ignore_ascii_case(name));
-        let name = std::iter::once(format!("{plain}.png"))
-            .chain((2..).map(|copy| format!("{plain}-{copy}.png")))
-            .find(|name| !taken(name))
-            .expect("the numbers do not end");
+        let mut name = format!("{plain}.png");
+        let mut copy = 2;
+        while taken(&name) {
+            name = format!("{plain}-{copy}.png");
+            copy += 1;
+        }
         names.push(name);
     }
     names
@@ -455,7 +457,7 @@ mod tests {
         assert!(crate::photograph::decode("a.png", &read("a.png")).is_ok());
         assert!(read("a.svg").starts_with(b"<svg") && read("a.html").starts_with(b"<!doctype html>"));
         let expected = Array::F32(example().explained[0].attribution.values[0].1.clone());
-        assert_eq!(npy::decode("a.npy", read("a.npy").into()).unwrap().array, expected);
+        assert_eq!(npy::decode("a.npy", &read("a.npy").into()).unwrap().array, expected);
         let arrays = npy::decode_npz("a.npz", &read("a.npz"), 1 << 30).unwrap();
         let keys: Vec<&str> = arrays.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(
@@ -534,6 +536,9 @@ mod tests {
 
     /// The example's row twice, under names that try to leave the folder.
     fn two_rows() -> Explanation {
+        fn double(values: &Array1<f32>) -> Array1<f32> {
+            ndarray::concatenate![Axis(0), *values, *values]
+        }
         let mut explanation = example();
         let array = explanation.inputs.get("image").unwrap().to_f32();
         let twice =
@@ -549,7 +554,6 @@ mod tests {
         explained.targets.extend(explained.targets.clone());
         let attribution = &mut explained.attribution;
         attribution.values[0].1 = twice(&attribution.values[0].1);
-        let double = |values: &Array1<f32>| ndarray::concatenate![Axis(0), *values, *values];
         attribution.score = double(&attribution.score);
         for values in
             [&mut attribution.baseline_score, &mut attribution.gap, &mut attribution.quadrature_error]

@@ -1,5 +1,7 @@
 //! The figure of one row as a drawing: title, heatmap or chart, scale with its limits, and the numbers that go with it.
 
+use std::fmt::Write as _;
+
 use super::colour::ColourMap;
 use super::heat::{Drawn, HeatMap, draw};
 use super::picture::{self, Ground};
@@ -39,7 +41,7 @@ pub(super) fn figure(explanation: &Explanation, row: usize) -> Scene {
 
 fn block(scene: &mut Scene, explanation: &Explanation, explained: &Explained, index: usize, row: usize) {
     let (input, _) = &explained.attribution.values[index];
-    let drawn = draw(explained.attribution.row(index, row));
+    let drawn = draw(&explained.attribution.row(index, row));
     let ground = match &drawn {
         Drawn::Map(map) => Some(Ground::new(&explanation.inputs, row, input, map)),
         _ => None,
@@ -153,7 +155,7 @@ fn bar_chart(
         let middle = scene.height + BAR / 2.0 + 6.0;
         let mut label = format!("{input}[{position}]");
         if let Some(found) = values.as_ref().and_then(|values| values.iter().nth(*position)) {
-            label += &format!(" = {}", number(*found));
+            let _ = write!(label, " = {}", number(*found));
         }
         let label = text::fitted(&label, 14.0, Weight::Regular, labels - 16.0);
         scene.text(MARGIN, middle + 5.0, 14.0, Weight::Regular, Ink::Strong, label);

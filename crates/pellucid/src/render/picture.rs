@@ -189,8 +189,8 @@ mod tests {
     use crate::input::Row;
     use crate::photograph::{Geometry, Photograph};
 
-    fn map(values: ArrayD<f32>) -> HeatMap {
-        match draw(values.view()) {
+    fn map(values: &ArrayD<f32>) -> HeatMap {
+        match draw(&values.view()) {
             Drawn::Map(map) => map,
             other => panic!("expected a map, found {other:?}"),
         }
@@ -211,7 +211,7 @@ mod tests {
         let mut values = ArrayD::zeros(IxDyn(&[1, 100, 100]));
         values.slice_mut(ndarray::s![.., 50.., 50..]).fill(sign);
         values[[0, 0, 0]] = -1e-9;
-        map(values)
+        map(&values)
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
         let mut values = ArrayD::zeros(IxDyn(&[1, 1, 8, 16]));
         values[[0, 0, 0, 0]] = 3.0;
         let inputs = Inputs::from_arrays(vec![("x".into(), Array::F32(values))]).unwrap();
-        let map = map(ArrayD::ones(IxDyn(&[1, 2, 4])));
+        let map = map(&ArrayD::ones(IxDyn(&[1, 2, 4])));
         let ground = Ground::new(&inputs, 0, "x", &map);
         assert_eq!((ground.picture.dimensions(), ground.is_photograph), ((720, 360), false));
         assert_eq!(ground.picture.get_pixel(44, 44).0, [255; 3]);

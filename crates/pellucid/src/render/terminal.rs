@@ -41,7 +41,7 @@ pub fn explanation(explanation: &Explanation, style: Style) -> String {
                 explanation.layer.as_ref().map(|layer| format!(" at {}", clean(layer))).unwrap_or_default();
             let _ = writeln!(text, "\n{}{layer} for {}", explanation.method.name, strong(&target, style));
             for index in 0..explained.attribution.values.len() {
-                match draw(explained.attribution.row(index, row)) {
+                match draw(&explained.attribution.row(index, row)) {
                     Drawn::Map(map) => {
                         let _ = writeln!(text, "  limits of colours ±{}", number(map.limit));
                         if style.colours {

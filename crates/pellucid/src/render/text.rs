@@ -98,7 +98,7 @@ pub(super) fn draw(
         #[expect(clippy::cast_possible_truncation, reason = "bounds of a glyph are whole and small")]
         let (left, top) = (bounds.min.x as i64, bounds.min.y as i64);
         outline.draw(|column, row, cover| {
-            pixel(left + i64::from(column), top + i64::from(row), cover.clamp(0.0, 1.0))
+            pixel(left + i64::from(column), top + i64::from(row), cover.clamp(0.0, 1.0));
         });
     }
 }

@@ -32,7 +32,7 @@ pub fn percent(part: f32) -> String {
         "0 %".to_owned()
     } else if percent < 0.1 {
         "under 0.1 %".to_owned()
-    } else if percent >= 99.95 && percent < 100.0 {
+    } else if (99.95..100.0).contains(&percent) {
         "over 99.9 %".to_owned()
     } else if percent < 10.0 || (percent > 99.0 && percent < 100.0) {
         format!("{percent:.1} %")
@@ -94,10 +94,13 @@ fn grade(relative: f32, (small, tolerable): (f32, f32)) -> Trust {
 
 /// Σ |value| of one row over every input.
 pub(super) fn total(attribution: &Attribution, row: usize) -> f32 {
-    (0..attribution.values.len())
+    let total = (0..attribution.values.len())
         .map(|index| attribution.row(index, row).iter().map(|value| f64::from(value.abs())).sum::<f64>())
         .sum::<f64>()
-        .min(f64::from(f32::MAX)) as f32
+        .min(f64::from(f32::MAX));
+    #[expect(clippy::cast_possible_truncation, reason = "for people, and within range")]
+    let total = total as f32;
+    total
 }
 
 /// What the checks of an attribution say about one row.
@@ -137,9 +140,8 @@ pub fn verdict(explained: &Explained, row: usize) -> Verdict {
         ));
     }
     if let Some(error) = &attribution.std_error {
-        let error: f64 =
-            error.index_axis(ndarray::Axis(0), row).iter().map(|value| f64::from(value.abs())).sum();
-        let relative = part(error as f32, total);
+        let error: f32 = error.index_axis(ndarray::Axis(0), row).iter().map(|value| value.abs()).sum();
+        let relative = part(error, total);
         graded(grade(relative, SAMPLING));
         reasons.push(format!(
             "Drawing other samples would move them by about {} of their total size (the standard error).",
