@@ -48,6 +48,7 @@ pub(crate) fn facts(text: &str) -> String {
     match graph.push(node) {
         Ok(id) => {
             let outputs = graph.node(id).outputs.clone();
+            outputs.iter().flatten().for_each(|output| assert_within_limits(&graph, *output));
             let texts = outputs.into_iter().flatten().map(|output| describe(&graph, output));
             texts.collect::<Vec<_>>().join("; ")
         }
@@ -55,6 +56,19 @@ pub(crate) fn facts(text: &str) -> String {
             let text = error.to_string();
             format!("error: {}", text.split_once(": ").map_or(text.as_str(), |(_, problem)| problem))
         }
+    }
+}
+
+/// No size is negative, no value has more than 2³¹ elements, and contents are as many as the elements.
+pub(crate) fn assert_within_limits(graph: &Graph, id: ValueId) {
+    let value = graph.value(id);
+    let known: Vec<i64> = value.shape.iter().flatten().filter_map(Dim::value).collect();
+    assert!(known.iter().all(|size| *size >= 0), "{}", describe(graph, id));
+    let count = known.iter().try_fold(1i64, |count, size| count.checked_mul(*size));
+    let count = if known.contains(&0) { Some(0) } else { count };
+    assert!(count.is_some_and(|count| count <= 1 << 31), "{}", describe(graph, id));
+    if let Some(contents) = &value.contents {
+        assert_eq!(count.and_then(|count| usize::try_from(count).ok()), Some(contents.len()));
     }
 }
 
@@ -97,7 +111,10 @@ where
 
 fn sizes(text: &str) -> Shape {
     split(text.trim_matches(['[', ']', '<', '>']), ',')
-        .map(|size| size.parse().map_or_else(|_| Dim::symbol(size.as_str()), Dim::known))
+        .map(|size| match size.parse::<i64>() {
+            Ok(size) => Dim::known(size.max(0)),
+            Err(_) => Dim::symbol(size.as_str()),
+        })
         .collect()
 }
 
