@@ -186,9 +186,13 @@ fn exact_resize(scope: &Scope<'_>) -> Result<Option<Shape>, String> {
     Ok(Some(axes.iter().map(|axis| Dim::from(axis.output)).collect()))
 }
 
-/// `floor(size · scale)` for a scale of whole 64ths: others are rounded in `float32`, which no expression says.
-#[expect(clippy::cast_possible_truncation, reason = "the number is whole and small")]
+/// `floor(size · scale)`, for a symbolic size only with a scale of whole 64ths: others are rounded in `float32`,
+/// which no expression says.
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and sizes past the limit are refused")]
 fn scaled(size: &Dim, scale: f64) -> Option<Dim> {
+    if let Some(size) = size.value() {
+        return Some(Dim::known((size as f32 * scale as f32).floor() as i64));
+    }
     let parts = scale * 64.0;
     if parts.fract().abs() > 0.0 || !(1.0..4_194_304.0).contains(&parts) {
         return None;

@@ -7,7 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use pellucid_graph::{Attribute, Dim, ElementType, Graph, NewNode, Shape, Tensor, ValueId, display_shape};
+use pellucid_graph::{
+    Attribute, Dim, ElementType, Graph, GraphError, NewNode, NodeId, Shape, Tensor, ValueId, display_shape,
+};
 
 /// Compares the facts of every node with what is expected, and lists all that differ.
 pub(crate) fn check(cases: &[(&str, &str)]) {
@@ -23,6 +25,23 @@ pub(crate) fn check(cases: &[(&str, &str)]) {
 
 /// Facts of a node's outputs: `float32[n, 4]`, and ` = [n, 3]` where contents are known.
 pub(crate) fn facts(text: &str) -> String {
+    let (graph, id) = build(text);
+    match id {
+        Ok(id) => {
+            let outputs = graph.node(id).outputs.clone();
+            outputs.iter().flatten().for_each(|output| assert_within_limits(&graph, *output));
+            let texts = outputs.into_iter().flatten().map(|output| describe(&graph, output));
+            texts.collect::<Vec<_>>().join("; ")
+        }
+        Err(error) => {
+            let text = error.to_string();
+            format!("error: {}", text.split_once(": ").map_or(text.as_str(), |(_, problem)| problem))
+        }
+    }
+}
+
+/// A graph of the node and its inputs.
+pub(crate) fn build(text: &str) -> (Graph, Result<NodeId, GraphError>) {
     let mut graph = Graph::new();
     let (operator, rest) = text.split_once('(').expect("a node has an operator");
     let (inputs, attributes) = rest.rsplit_once(')').expect("inputs end with a parenthesis");
@@ -45,18 +64,8 @@ pub(crate) fn facts(text: &str) -> String {
         attributes: named,
         ..NewNode::default()
     };
-    match graph.push(node) {
-        Ok(id) => {
-            let outputs = graph.node(id).outputs.clone();
-            outputs.iter().flatten().for_each(|output| assert_within_limits(&graph, *output));
-            let texts = outputs.into_iter().flatten().map(|output| describe(&graph, output));
-            texts.collect::<Vec<_>>().join("; ")
-        }
-        Err(error) => {
-            let text = error.to_string();
-            format!("error: {}", text.split_once(": ").map_or(text.as_str(), |(_, problem)| problem))
-        }
-    }
+    let id = graph.push(node);
+    (graph, id)
 }
 
 /// No size is negative, no value has more than 2³¹ elements, and contents are as many as the elements.
