@@ -32,19 +32,10 @@ impl Kind {
     /// The kind in which values of `element` travel.
     pub(crate) const fn of(element: ElementType) -> Self {
         match element {
-            ElementType::F32 | ElementType::F16 | ElementType::BF16 => Self::F32,
-            ElementType::F64 => Self::F64,
             ElementType::Bool => Self::Bool,
-            ElementType::I8
-            | ElementType::I16
-            | ElementType::I32
-            | ElementType::I64
-            | ElementType::U8
-            | ElementType::U16
-            | ElementType::U32
-            | ElementType::U64 => Self::I64,
-            // The enum may grow: an element type of tomorrow is a float until this table says otherwise.
-            _ => Self::F32,
+            ElementType::F64 => Self::F64,
+            element if element.is_float() => Self::F32,
+            _ => Self::I64,
         }
     }
 
@@ -146,6 +137,9 @@ impl Array {
     }
 
     /// The contents of a constant, in the kind its element type travels in.
+    ///
+    /// # Panics
+    /// Never: a tensor has as many elements as its sizes say.
     pub fn from_tensor(tensor: &Tensor) -> Self {
         let shape = IxDyn(tensor.shape());
         let fits = "a tensor has as many elements as its sizes say";

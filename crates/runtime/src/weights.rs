@@ -102,7 +102,7 @@ mod tests {
         let mut bytes = vec![0u8; 1];
         bytes.extend([1.0f32, 2.0, 3.0].iter().flat_map(|value| value.to_le_bytes()));
         let bytes = Bytes::from(bytes);
-        let offset = if bytes.as_ptr().addr() % 4 == 3 { 0 } else { 1 };
+        let offset = usize::from(bytes.as_ptr().addr() % 4 != 3);
         Tensor::new(ElementType::F32, vec![2], bytes.slice(offset..offset + 8)).unwrap()
     }
 

@@ -159,12 +159,11 @@ fn lower_nodes(
             reason,
         };
         match outcome {
-            Ok(()) => {}
+            // The node that a dependent one depends on is reported.
+            Ok(()) | Err(Refusal::Dependent) => {}
             Err(_) if !needed[id.index()] => {}
             Err(Refusal::Never(reason)) => refused.push(report(reason)),
             Err(Refusal::Sizes(reason)) => waiting.push(report(reason)),
-            // The node that it depends on is reported.
-            Err(Refusal::Dependent) => {}
         }
     }
     Ok((refused, waiting))

@@ -205,6 +205,7 @@ impl<'a> Rewrite<'a> {
     }
 
     /// Makes `value` the node's first output.
+    #[expect(clippy::unnecessary_wraps, reason = "it is what rules end with")]
     pub(super) fn done(&mut self, value: ValueId) -> Step<()> {
         self.done_at(0, value);
         Ok(())

@@ -172,12 +172,11 @@ fn cut<'a>(
             continue;
         }
         match &value.origin {
-            Origin::Input | Origin::Captured(_) => {}
             Origin::Constant(tensor) => cut.constant(id, tensor)?,
             Origin::Node(node, _) if nodes[node.index()] && !cut.values.contains_key(&id) => {
                 cut.node(*node, fed)?;
             }
-            Origin::Node(..) => {}
+            Origin::Node(..) | Origin::Input | Origin::Captured(_) => {}
         }
     }
     let outputs = computed.iter().filter_map(|id| cut.values.get(id).copied()).collect();

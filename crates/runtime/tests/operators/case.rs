@@ -9,7 +9,7 @@ use pellucid_runtime::{Array, Engine, Options, open};
 
 /// An input of the node.
 #[derive(Debug, Clone, Copy)]
-pub enum In {
+pub(crate) enum In {
     /// Left out.
     No,
     /// Fed, random in −2..2.
@@ -36,17 +36,17 @@ pub enum In {
 
 /// One node, its inputs, and how near the results must be.
 #[derive(Debug, Clone)]
-pub struct Case {
-    pub operator: &'static str,
+pub(crate) struct Case {
+    pub(crate) operator: &'static str,
     inputs: Vec<In>,
     attributes: BTreeMap<String, Attribute>,
     outputs: usize,
     /// Largest error, relative to the largest magnitude of the result.
-    pub tolerance: f64,
+    pub(crate) tolerance: f64,
 }
 
 impl Case {
-    pub fn new(operator: &'static str, inputs: Vec<In>) -> Self {
+    pub(crate) fn new(operator: &'static str, inputs: Vec<In>) -> Self {
         Self { operator, inputs, attributes: BTreeMap::new(), outputs: 1, tolerance: 2e-6 }
     }
 
@@ -55,32 +55,32 @@ impl Case {
         self
     }
 
-    pub fn int(self, name: &str, value: i64) -> Self {
+    pub(crate) fn int(self, name: &str, value: i64) -> Self {
         self.with(name, Attribute::Int(value))
     }
 
-    pub fn ints(self, name: &str, values: &[i64]) -> Self {
+    pub(crate) fn ints(self, name: &str, values: &[i64]) -> Self {
         self.with(name, Attribute::Ints(values.to_vec()))
     }
 
-    pub fn float(self, name: &str, value: f32) -> Self {
+    pub(crate) fn float(self, name: &str, value: f32) -> Self {
         self.with(name, Attribute::Float(value))
     }
 
-    pub fn text(self, name: &str, value: &str) -> Self {
+    pub(crate) fn text(self, name: &str, value: &str) -> Self {
         self.with(name, Attribute::String(value.to_owned()))
     }
 
-    pub fn tensor(self, name: &str, value: Tensor) -> Self {
+    pub(crate) fn tensor(self, name: &str, value: Tensor) -> Self {
         self.with(name, Attribute::Tensor(value))
     }
 
-    pub fn outputs(mut self, count: usize) -> Self {
+    pub(crate) fn outputs(mut self, count: usize) -> Self {
         self.outputs = count;
         self
     }
 
-    pub fn near(mut self, tolerance: f64) -> Self {
+    pub(crate) fn near(mut self, tolerance: f64) -> Self {
         self.tolerance = tolerance;
         self
     }
@@ -179,16 +179,16 @@ impl Case {
         session.run(&inputs, &names).map_err(|error| format!("running: {error}"))
     }
 
-    pub fn run_engine(&self, free: bool) -> Result<Vec<Array>, String> {
+    pub(crate) fn run_engine(&self, free: bool) -> Result<Vec<Array>, String> {
         self.run(Engine::Rten, free)
     }
 
-    pub fn run_reference(&self) -> Result<Vec<Array>, String> {
+    pub(crate) fn run_reference(&self) -> Result<Vec<Array>, String> {
         self.run(Engine::Reference, false).map_err(|error| format!("the interpreter: {error}"))
     }
 
     /// Compares the engines.
-    pub fn check(&self, free: bool) -> Result<(), String> {
+    pub(crate) fn check(&self, free: bool) -> Result<(), String> {
         compare(&self.run_engine(free)?, &self.run_reference()?, self.tolerance)
     }
 }
@@ -204,7 +204,7 @@ impl fmt::Display for Case {
 }
 
 /// Whether every result is near, relative to its largest magnitude; integers and truth values must be equal.
-pub fn compare(computed: &[Array], expected: &[Array], tolerance: f64) -> Result<(), String> {
+pub(crate) fn compare(computed: &[Array], expected: &[Array], tolerance: f64) -> Result<(), String> {
     for (position, (computed, expected)) in computed.iter().zip(expected).enumerate() {
         if computed.shape() != expected.shape() {
             return Err(format!(
@@ -223,6 +223,7 @@ pub fn compare(computed: &[Array], expected: &[Array], tolerance: f64) -> Result
         let (computed, expected) = (computed.to_f64(), expected.to_f64());
         let scale = expected.iter().filter(|value| value.is_finite()).fold(1e-3, |a: f64, b| a.max(b.abs()));
         for (index, (x, y)) in computed.iter().zip(&expected).enumerate() {
+            #[expect(clippy::float_cmp, reason = "infinities and integers must be equal")]
             let same = x == y || (x.is_nan() && y.is_nan());
             if !same && ((x - y).abs() > tolerance * scale || (x - y).is_nan()) {
                 let relative = (x - y).abs() / scale;

@@ -275,6 +275,6 @@ fn products() -> Vec<Case> {
     cases
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     [unary(), binary(), conversions(), products()].concat()
 }

@@ -220,6 +220,6 @@ fn makers() -> Vec<Case> {
     ]
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     [shapes(), slices(), lookups(), makers()].concat()
 }

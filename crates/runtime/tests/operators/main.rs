@@ -2,6 +2,7 @@
 //!
 //! A case is one node. It runs with its sizes in the graph and again with every size free, so that lowering at the
 //! first run is covered too. All failures are listed, not the first alone.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod case;
 mod elementwise;

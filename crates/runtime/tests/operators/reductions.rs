@@ -153,6 +153,6 @@ fn normalisations() -> Vec<Case> {
     cases
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     [reductions(), searches(), normalisations()].concat()
 }

@@ -215,6 +215,6 @@ fn resizes() -> Vec<Case> {
     cases
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     [convolutions(), transposed(), pools(), resizes()].concat()
 }
