@@ -76,7 +76,7 @@ impl Builder<'_, '_> {
         }
         let mut outputs = Vec::with_capacity(draft.outputs.len());
         for output in draft.outputs {
-            outputs.push(builder.resolve(&output)?.ok_or_else(|| DecodeError::UndefinedOutput(output))?);
+            outputs.push(builder.resolve(&output)?.ok_or(DecodeError::UndefinedOutput(output))?);
         }
         builder.graph.set_outputs(outputs);
         Ok(builder.graph)

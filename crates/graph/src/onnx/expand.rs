@@ -235,7 +235,7 @@ impl Expander<'_> {
         };
         self.take(cost(&written).saturating_add(48 * node.input.len() + 48 * node.output.len()))?;
         for input in &node.input {
-            written.inputs.push(self.input(input, context, &display)?);
+            written.inputs.push(taken(context, input, &display)?);
         }
         written.outputs = node.output.iter().map(|output| local(context, output)).collect();
         for attribute in &node.attribute {
@@ -262,17 +262,6 @@ impl Expander<'_> {
                 draft.nodes.push(written);
                 Ok(())
             }
-        }
-    }
-
-    /// What an input is called. Inside a function, only what the function defines can be taken.
-    fn input(&self, name: &str, context: &Context<'_>, node: &NodeName) -> Result<String, DecodeError> {
-        match context.scope {
-            Some(scope) if !name.is_empty() => match scope.find(name) {
-                Some(found) => Ok(found.to_owned()),
-                None => Err(DecodeError::Undefined { node: node.clone(), input: name.to_owned() }),
-            },
-            _ => Ok(name.to_owned()),
         }
     }
 
@@ -357,7 +346,7 @@ impl Expander<'_> {
             self.node(node, &inner, draft)?;
         }
         for (formal, actual) in passed {
-            let source = self.input(&formal, &inner, &display)?;
+            let source = taken(&inner, &formal, &display)?;
             draft.nodes.push(DraftNode {
                 operator: "Identity".to_owned(),
                 name: String::new(),
@@ -405,6 +394,17 @@ impl Expander<'_> {
         }
         self.take(names.len().saturating_mul(96))?;
         Ok((Scope { names, parent: None }, passed))
+    }
+}
+
+/// What an input is called. Inside a function, only what the function defines can be taken.
+fn taken(context: &Context<'_>, name: &str, node: &NodeName) -> Result<String, DecodeError> {
+    match context.scope {
+        Some(scope) if !name.is_empty() => match scope.find(name) {
+            Some(found) => Ok(found.to_owned()),
+            None => Err(DecodeError::Undefined { node: node.clone(), input: name.to_owned() }),
+        },
+        _ => Ok(name.to_owned()),
     }
 }
 

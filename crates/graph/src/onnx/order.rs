@@ -121,7 +121,9 @@ fn cycle(draft: &Draft, waiting: &[usize], takers: &[Vec<usize>]) -> Vec<NodeNam
     let mut waits_for = vec![None; waiting.len()];
     for (producer, takers) in takers.iter().enumerate() {
         if waiting[producer] > 0 {
-            takers.iter().for_each(|taker| waits_for[*taker] = Some(producer));
+            for taker in takers {
+                waits_for[*taker] = Some(producer);
+            }
         }
     }
     let mut walked: Vec<usize> = Vec::new();
@@ -133,5 +135,9 @@ fn cycle(draft: &Draft, waiting: &[usize], takers: &[Vec<usize>]) -> Vec<NodeNam
         next = waits_for[place];
     }
     let start = walked.iter().position(|place| Some(*place) == next).unwrap_or(0);
-    walked[start..].iter().rev().map(|place| draft.nodes[*place].display()).collect()
+    let mut round: Vec<usize> = walked[start..].iter().rev().copied().collect();
+    // Wherever the walk came in, the node that stands first in the file begins.
+    let first = round.iter().enumerate().min_by_key(|(_, place)| **place).map_or(0, |(index, _)| index);
+    round.rotate_left(first);
+    round.iter().map(|place| draft.nodes[*place].display()).collect()
 }

@@ -62,7 +62,8 @@ fn read(bytes: Bytes, folder: Option<&Path>, limits: &Limits) -> Result<Graph, D
     if let Some(twice) = graph.outputs().iter().find(|output| !seen.insert(**output)) {
         return Err(crate::error::GraphError::DuplicateOutput(graph.value(*twice).name.clone()).into());
     }
-    graph.producer = [model.producer_name, model.producer_version].join(" ").trim().to_owned();
+    let producer = [model.producer_name, model.producer_version].join(" ");
+    producer.trim().clone_into(&mut graph.producer);
     if !model.doc_string.is_empty() {
         graph.description = model.doc_string;
     }

@@ -53,7 +53,7 @@ fn field(kind: Kind, number: u64) -> Field {
         (Kind::Model, 14) | (Kind::Node, 9) | (Kind::Tensor, 13) => Message(Kind::Entry),
         (Kind::Model, 25) => Message(Kind::Function),
         (Kind::Graph, 1) | (Kind::Function, 7) => Message(Kind::Node),
-        (Kind::Graph, 5) | (Kind::Attribute, 5) | (Kind::Sparse, 1) => Message(Kind::Tensor),
+        (Kind::Graph | Kind::Attribute, 5) | (Kind::Sparse, 1) => Message(Kind::Tensor),
         (Kind::Graph, 11..=13) => Message(Kind::ValueInfo),
         (Kind::Graph, 15) => Message(Kind::Sparse),
         (Kind::Node, 5) | (Kind::Function, 11) => Message(Kind::Attribute),

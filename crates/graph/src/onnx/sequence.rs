@@ -223,7 +223,7 @@ impl Rewriter<'_> {
         let name = self.constant(&format!("{}.sizes", node.outputs[0]), Tensor::integers(sizes));
         self.done.extend(parts.iter().map(|(taker, _)| *taker));
         let mut made = node.clone();
-        made.operator = "Split".to_owned();
+        "Split".clone_into(&mut made.operator);
         // The form of opset 18, whatever the file's.
         made.opset = made.opset.max(18);
         made.inputs = vec![node.inputs[0].clone(), name];
@@ -242,7 +242,7 @@ impl Rewriter<'_> {
         attributes: BTreeMap<String, DraftAttribute>,
     ) {
         let mut made = draft.nodes[place].clone();
-        made.operator = operator.to_owned();
+        operator.clone_into(&mut made.operator);
         made.opset = made.opset.max(18);
         made.inputs = inputs;
         made.attributes = attributes;

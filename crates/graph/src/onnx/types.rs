@@ -84,7 +84,8 @@ pub(super) fn sizes(
 fn expression(text: &str, names: &BTreeSet<String>) -> Option<Dim> {
     let mut parser = Parser { rest: text, names, depth: 0 };
     let dim = parser.sum()?;
-    (parser.rest.is_empty() && dim.as_symbol().is_none() && dim.to_string() == text).then_some(dim)
+    let compound = dim.value().is_none() && dim.as_symbol().is_none();
+    (parser.rest.is_empty() && compound && dim.to_string() == text).then_some(dim)
 }
 
 struct Parser<'a> {
@@ -129,26 +130,29 @@ impl Parser<'_> {
     }
 
     fn term(&mut self) -> Option<Dim> {
-        if self.rest.starts_with(|c: char| c.is_ascii_digit()) {
-            let number = self.number()?;
-            return if self.eat("*") { self.atom()?.scaled(number) } else { Some(Dim::known(number)) };
+        let mut term = if self.rest.starts_with(|c: char| c.is_ascii_digit()) {
+            Dim::known(self.number()?)
+        } else {
+            self.factor()?
+        };
+        while self.eat("*") {
+            term = term.times(&self.factor()?)?;
         }
-        self.atom()
+        Some(term)
     }
 
-    fn atom(&mut self) -> Option<Dim> {
+    fn factor(&mut self) -> Option<Dim> {
         if self.eat("(") {
             self.depth += 1;
             if self.depth > 16 {
                 return None;
             }
             let inner = self.sum()?;
-            if !(self.eat(")") && self.eat("//")) {
+            if !self.eat(")") {
                 return None;
             }
             self.depth -= 1;
-            let divisor = self.number()?;
-            return inner.floor_div(divisor);
+            return if self.eat("//") { inner.floor_div(self.number()?) } else { Some(inner) };
         }
         let end = self.rest.find(['+', '-', '*', '(', ')', '/']).unwrap_or(self.rest.len());
         let (name, rest) = self.rest.split_at(end);
@@ -167,7 +171,7 @@ mod tests {
     #[test]
     fn expressions_of_known_names_are_read() {
         let names = BTreeSet::from(["n".to_owned(), "h".to_owned(), "batch".to_owned()]);
-        for text in ["2*n", "n+1", "(h+1)//2", "h+2*n-3", "-n+7"] {
+        for text in ["2*n", "n+1", "(h+1)//2", "h+2*n-3", "-n+7", "2*h*n+1", "2*((h+1)//2)", "n*((h+1)//2)"] {
             let dim = expression(text, &names).unwrap_or_else(|| panic!("{text} is an expression"));
             assert_eq!(dim.to_string(), text);
         }

@@ -17,9 +17,11 @@ enum Kind {
 
 use Kind::{Float, Graph, Int, Ints, String, Tensor};
 
-/// Operator, its attributes, and how many of these, the first ones, are required. Operators without attributes are
-/// left out. Sorted by name.
-static FORMS: [(&str, usize, &[(&str, Kind)]); 68] = [
+/// Operator, how many of its attributes, the first ones, are required, and all of them.
+type Form = (&'static str, usize, &'static [(&'static str, Kind)]);
+
+/// The forms of operators that have attributes, sorted by name.
+static FORMS: [Form; 68] = [
     ("ArgMax", 0, &[("axis", Int), ("keepdims", Int), ("select_last_index", Int)]),
     ("ArgMin", 0, &[("axis", Int), ("keepdims", Int), ("select_last_index", Int)]),
     (

@@ -33,8 +33,7 @@ pub(super) fn upgrade(target: &mut Target<'_>, node: &mut NewNode, opset: i64) -
         "Pad" if opset < 11 => inputs::pad(target, node),
         "Pad" if opset >= 18 => pad::wrap(target, node),
         "Clip" if opset < 11 => inputs::clip(target, node),
-        "Squeeze" | "Unsqueeze" if opset < 13 => inputs::axes(target, node),
-        "ReduceSum" if opset < 13 => inputs::axes(target, node),
+        "Squeeze" | "Unsqueeze" | "ReduceSum" if opset < 13 => inputs::axes(target, node),
         "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax" | "ReduceMean"
         | "ReduceMin" | "ReduceProd" | "ReduceSumSquare"
             if opset < 18 =>
@@ -46,7 +45,7 @@ pub(super) fn upgrade(target: &mut Target<'_>, node: &mut NewNode, opset: i64) -
         "Dropout" if opset < 12 => inputs::dropout(target, node, opset),
         "TopK" if opset < 10 => inputs::top_k(target, node),
         "Scatter" => {
-            node.operator = "ScatterElements".to_owned();
+            "ScatterElements".clone_into(&mut node.operator);
             Ok(())
         }
         "OneHot" if opset < 11 => {

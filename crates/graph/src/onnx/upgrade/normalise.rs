@@ -37,7 +37,7 @@ pub(super) fn coerced(target: &mut Target<'_>, node: &mut NewNode) -> Result<(),
     softmax.name = std::mem::take(&mut node.name);
     softmax.metadata.clone_from(&node.metadata);
     let normalised = target.node(softmax, &format!("{name}.normalised"))?;
-    node.operator = "Reshape".to_owned();
+    "Reshape".clone_into(&mut node.operator);
     node.inputs = vec![Some(normalised), Some(shape)];
     Ok(())
 }
@@ -107,7 +107,7 @@ pub(super) fn group(target: &mut Target<'_>, node: &mut NewNode) -> Result<(), S
     let scale = target.node(NewNode::new("Reshape", &[scale, channels], ""), &format!("{name}.scale"))?;
     let shift = target.node(NewNode::new("Reshape", &[shift, channels], ""), &format!("{name}.shift"))?;
     let scaled = target.node(NewNode::new("Mul", &[restored, scale], ""), &format!("{name}.scaled"))?;
-    node.operator = "Add".to_owned();
+    "Add".clone_into(&mut node.operator);
     node.inputs = vec![Some(scaled), Some(shift)];
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 
 /// `Upsample` of opset 7 (scales as an attribute) and 9 (as an input).
 pub(super) fn upsample(target: &mut Target<'_>, node: &mut NewNode) -> Result<(), String> {
-    node.operator = "Resize".to_owned();
+    "Resize".clone_into(&mut node.operator);
     match take(node, "scales") {
         None => {}
         Some(Attribute::Floats(scales)) => {
