@@ -126,7 +126,7 @@ impl Model {
 
     /// What the description says an output's numbers are.
     pub fn output_unit(&self, output: &str) -> Option<Unit> {
-        self.description.outputs.get(output).map(|output| output.unit)
+        self.description.outputs.get(output).map(|output| output.meaning)
     }
 
     /// The model's inputs, in order.

@@ -353,3 +353,90 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
     filled += rest;
     filled
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::example::{invented, of_photograph, photograph};
+    use super::*;
+
+    fn example() -> Explanation {
+        of_photograph("a.png", photograph(120, 80), 96, invented(96, true))
+    }
+
+    /// Every value of an attribute, quotes taken away.
+    fn attributes<'a>(html: &'a str, name: &str) -> Vec<&'a str> {
+        let start = format!(" {name}=\"");
+        html.split(start.as_str()).skip(1).filter_map(|rest| rest.split('"').next()).collect()
+    }
+
+    #[test]
+    fn the_report_needs_nothing_from_outside() {
+        let html = report(&example()).unwrap();
+        assert!(attributes(&html, "src").iter().all(|link| link.starts_with("data:image/")));
+        assert!(attributes(&html, "href").iter().all(|link| link.starts_with('#')));
+        let links = html.replace("http://www.w3.org/2000/svg", "");
+        for word in ["http:", "https:", "//www", "@import", "url(", "fetch(", "{{", "}}"] {
+            assert!(!links.contains(word), "{word}");
+        }
+        assert!(html.contains("default-src 'none'"));
+    }
+
+    #[test]
+    fn everybody_can_read_it() {
+        let html = report(&example()).unwrap();
+        assert!(html.contains("<html lang=\"en\">") && html.contains("name=\"viewport\""));
+        let pictures = html.matches("<img ").count();
+        assert_eq!((pictures, attributes(&html, "alt").len()), (4, 4));
+        assert!(attributes(&html, "alt").iter().all(|text| text.len() > 10));
+        assert!(html.contains("aria-label=\"Opacity of the overlay, in percent\""));
+        assert!(html.contains("prefers-color-scheme: dark"));
+        for (open, close) in [("<section", "</section>"), ("<div", "</div>"), ("<figure", "</figure>"), ("<p", "</p>")] {
+            let opened = html.matches(&format!("{open} ")).count() + html.matches(&format!("{open}>")).count();
+            assert_eq!(opened, html.matches(close).count(), "{open}");
+        }
+    }
+
+    #[test]
+    fn it_says_what_was_found() {
+        let html = report(&example()).unwrap();
+        for text in [
+            "<h1>What speaks for “Egyptian cat”</h1>",
+            "efficientnet-lite0.onnx on a.png, explained by integrated-gradients.",
+            "<span class=\"name\">Egyptian cat<span class=\"tag\">explained</span></span>",
+            "Computed closely: compare the sizes of values with confidence.",
+            "<dt>completeness gap</dt><dd>0.0312</dd>",
+            "<th scope=\"row\">tolerance</th><td>0.01</td>",
+            "--set quadrature=adaptive --set tolerance=0.01 --seed 0 -o report.html</code>",
+            "The final Softmax was stepped over: scores are logits.",
+            "strongest in the middle centre ninth",
+        ] {
+            assert!(html.contains(text), "{text}");
+        }
+        assert_eq!(html.matches("<li class=\"chosen\">").count(), 1);
+    }
+
+    #[test]
+    fn names_from_outside_stay_text() {
+        let evil = "<script>alert('x')</script>\"{{style}}";
+        let mut explanation = of_photograph(evil, photograph(30, 20), 8, invented(8, true));
+        explanation.model = evil.to_owned();
+        explanation.method.summary = evil.to_owned();
+        explanation.command = evil.to_owned();
+        explanation.notes = vec![evil.to_owned()];
+        explanation.settings.set(evil, evil);
+        explanation.explained[0].targets[0].label = Some(evil.to_owned());
+        explanation.layer = Some(evil.to_owned());
+        let html = report(&explanation).unwrap();
+        assert_eq!(html.matches("<script>").count(), 1, "our own");
+        assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;{{style}}"));
+    }
+
+    #[test]
+    fn targets_outside_the_best_five_are_listed_too() {
+        let mut explanation = example();
+        explanation.explained[0].targets[0] = Target::new(700, None);
+        let html = report(&explanation).unwrap();
+        assert!(html.contains("class number 700<span class=\"tag\">explained"));
+        assert_eq!(html.matches("class=\"bar\"").count(), 6);
+    }
+}

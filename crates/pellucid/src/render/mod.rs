@@ -62,6 +62,28 @@ mod tests {
         explanation(Inputs::from_arrays(vec![("features".into(), array)]).unwrap(), "features", values)
     }
 
+    /// Small pictures, compared with those in `tests/data`; `PELLUCID_BLESS=1` writes them anew, to be looked at.
+    #[test]
+    fn pictures_look_as_they_did() {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        let signed = of_photograph("a.png", example::photograph(96, 64), 48, invented(48, true));
+        let cam = of_photograph("a.png", example::photograph(64, 96), 48, invented(7, false));
+        for (name, explanation) in [("signed", signed), ("cam", cam), ("series", series()), ("vector", vector())] {
+            let file = folder.join(format!("{name}.png"));
+            // A quarter of the size: layout and colours show, single letters do not.
+            let drawn = photograph::decode(name, &png(&explanation, 0).unwrap()).unwrap();
+            let (width, height) = (drawn.width() / 4, drawn.height() / 4);
+            let small = crate::resample::resize(&drawn, width, height, Default::default(), true);
+            if std::env::var_os("PELLUCID_BLESS").is_some() {
+                std::fs::write(&file, scene::png(&small).unwrap()).unwrap();
+            }
+            let expected = photograph::decode(name, &std::fs::read(&file).unwrap()).unwrap();
+            assert_eq!(small.dimensions(), expected.dimensions(), "{name}");
+            let far = small.iter().zip(expected.iter()).filter(|(a, b)| a.abs_diff(**b) > 24).count();
+            assert!(far * 1000 < small.len(), "{name}: {far} of {} bytes differ", small.len());
+        }
+    }
+
     /// Writes what people see to the folder in `PELLUCID_SHOW`, to be looked at.
     #[test]
     #[ignore = "for people: PELLUCID_SHOW=folder cargo test -p pellucid show -- --ignored"]
