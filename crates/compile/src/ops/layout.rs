@@ -184,7 +184,6 @@ fn unpad(v: Var<'_>, axis: usize, size: i64, before: i64, after: i64) -> Var<'_>
 fn source(mode: &str, p: i64, size: i64) -> i64 {
     match mode {
         "edge" => p.clamp(0, size - 1),
-        "wrap" => p.rem_euclid(size),
         _ if size == 1 => 0,
         _ => {
             let period = 2 * (size - 1);
