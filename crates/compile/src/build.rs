@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops;
 
 use pellucid_graph::{
-    Attribute, Dim, ElementType, Graph, NewNode, Node, NodeId, Shape, Tensor, Value, ValueId, display_shape,
+    Attribute, Dim, ElementType, Graph, GraphError, NewNode, Node, NodeId, Shape, Tensor, Value, ValueId,
+    display_shape,
 };
 
 use crate::error::{CompileError, Result};
@@ -21,6 +22,7 @@ pub struct Builder {
     failure: RefCell<Option<CompileError>>,
     scalars: RefCell<HashMap<(ElementType, u64), ValueId>>,
     integers: RefCell<HashMap<Vec<i64>, ValueId>>,
+    note: RefCell<(String, BTreeMap<String, String>)>,
     prefix: String,
 }
 
@@ -37,6 +39,7 @@ impl Builder {
             failure: RefCell::new(None),
             scalars: RefCell::default(),
             integers: RefCell::default(),
+            note: RefCell::default(),
             prefix: prefix.to_owned(),
         }
     }
@@ -139,19 +142,28 @@ impl Builder {
         attributes: &[(&str, Attribute)],
         outputs: usize,
     ) -> Vec<Var<'_>> {
-        let names = {
+        let (name, names) = {
             let graph = self.graph.borrow();
             let first = graph.values().len();
-            (first..first + outputs)
+            let names = (first..first + outputs)
                 .map(|number| graph.fresh_name(&format!("{}.{number}.{operator}", self.prefix)))
-                .collect()
+                .collect();
+            let (note, _) = &*self.note.borrow();
+            // Engines refuse two nodes of one name.
+            let name = if note.is_empty() {
+                String::new()
+            } else {
+                format!("{note}/{}.{first}.{operator}", self.prefix)
+            };
+            (name, names)
         };
         let new = NewNode {
             operator: operator.to_owned(),
             inputs: inputs.iter().map(|input| input.map(|var| var.id)).collect(),
             outputs: names,
             attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
-            ..NewNode::default()
+            name,
+            metadata: self.note.borrow().1.clone(),
         };
         let pushed = self.graph.borrow_mut().push(new);
         match pushed {
@@ -164,6 +176,30 @@ impl Builder {
                 vec![stand_in; outputs]
             }
         }
+    }
+
+    /// Appends to the graph, or renames in it, what formulas have no word for.
+    pub(crate) fn edit<T>(
+        &self,
+        change: impl FnOnce(&mut Graph) -> std::result::Result<T, GraphError>,
+    ) -> Result<T> {
+        Ok(change(&mut self.graph.borrow_mut())?)
+    }
+
+    /// Nodes appended by formulas from now on carry this metadata, and names that begin with `name`; an empty name
+    /// names nothing.
+    pub(crate) fn annotate(&self, name: &str, metadata: &BTreeMap<String, String>) {
+        *self.note.borrow_mut() = (name.to_owned(), metadata.clone());
+    }
+
+    /// What begins the names of appended values.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether formulas may take the value again as an equal constant.
+    pub(crate) fn is_shared(&self, id: ValueId) -> bool {
+        self.scalars.borrow().values().chain(self.integers.borrow().values()).any(|shared| *shared == id)
     }
 
     /// Appends a node with one input, its output named `name`.

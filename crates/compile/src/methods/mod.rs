@@ -179,10 +179,11 @@ impl Settings {
         self.given.iter().any(|given| given == key)
     }
 
-    /// Replaces a value that the caller did not set.
-    pub fn set_default(&mut self, key: &str, value: &str) {
+    /// Puts a value in place of a default, as if the caller had set it.
+    pub fn choose(&mut self, key: &str, value: &str) {
+        self.values.insert(key.to_owned(), value.to_owned());
         if !self.is_given(key) {
-            self.values.insert(key.to_owned(), value.to_owned());
+            self.given.push(key.to_owned());
         }
     }
 

@@ -49,7 +49,7 @@ fn flat(operator: &'static str, inputs: Vec<Input>, attributes: Vec<(&'static st
 }
 
 /// Every case.
-pub fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case> {
     let mut cases = activations();
     cases.extend(arithmetic());
     cases.extend(matrices_and_norms());
@@ -66,7 +66,11 @@ fn activations() -> Vec<Case> {
         unary("Celu", vec![("alpha", Attribute::Float(1.5))]),
         case("Clip", vec![between(&[3, 4], -4.13, 4.21), number(-1.5), number(2.5)], vec![]),
         case("Clip", vec![float(&[3, 4]), Input::Missing, number(0.7)], vec![]),
-        case("Clip", vec![between(&[3, 4], -4.13, 4.21), between(&[], -1.6, -1.4), between(&[], 1.5, 1.7)], vec![]),
+        case(
+            "Clip",
+            vec![between(&[3, 4], -4.13, 4.21), between(&[], -1.6, -1.4), between(&[], 1.5, 1.7)],
+            vec![],
+        ),
         unary("Elu", vec![("alpha", Attribute::Float(0.7))]),
         unary("Gelu", vec![]),
         unary("Gelu", vec![("approximate", word("tanh"))]),
@@ -118,7 +122,9 @@ fn arithmetic() -> Vec<Case> {
         case(
             "Where",
             vec![
-                Input::Constant(Tensor::from_bool(vec![2, 3], &[true, false, true, true, false, false]).unwrap()),
+                Input::Constant(
+                    Tensor::from_bool(vec![2, 3], &[true, false, true, true, false, false]).unwrap(),
+                ),
                 float(&[2, 3]),
                 float(&[3]),
             ],
@@ -144,7 +150,11 @@ fn matrices_and_norms() -> Vec<Case> {
         case("MatMul", vec![float(&[3]), float(&[3])], vec![]),
         case("MatMul", vec![float(&[2, 4, 3]), float(&[3])], vec![]),
         case("Gemm", vec![float(&[2, 3]), float(&[3, 4]), float(&[4])], vec![]),
-        case("Gemm", vec![float(&[2, 3]), float(&[4, 3])], vec![("transB", int(1)), ("alpha", Attribute::Float(0.5))]),
+        case(
+            "Gemm",
+            vec![float(&[2, 3]), float(&[4, 3])],
+            vec![("transB", int(1)), ("alpha", Attribute::Float(0.5))],
+        ),
         case(
             "Gemm",
             vec![float(&[3, 2]), float(&[3, 4]), float(&[2, 1])],
@@ -176,18 +186,35 @@ fn convolutions() -> Vec<Case> {
             &[6, 2, 3, 2],
             vec![("group", int(2)), ("strides", ints(&[3, 2])), ("dilations", ints(&[2, 1]))],
         ),
-        conv(&[1, 3, 6, 6], &[3, 1, 3, 3], vec![("group", int(3)), ("auto_pad", word("SAME_UPPER")), ("strides", ints(&[2, 2]))]),
-        conv(&[1, 1, 4, 5, 3], &[2, 1, 2, 3, 2], vec![("strides", ints(&[1, 2, 1])), ("pads", ints(&[0, 1, 1, 1, 0, 0]))]),
+        conv(
+            &[1, 3, 6, 6],
+            &[3, 1, 3, 3],
+            vec![("group", int(3)), ("auto_pad", word("SAME_UPPER")), ("strides", ints(&[2, 2]))],
+        ),
+        conv(
+            &[1, 1, 4, 5, 3],
+            &[2, 1, 2, 3, 2],
+            vec![("strides", ints(&[1, 2, 1])), ("pads", ints(&[0, 1, 1, 1, 0, 0]))],
+        ),
         back(&[1, 3, 4], &[3, 2, 3], vec![("strides", ints(&[2])), ("output_padding", ints(&[1]))]),
         back(
             &[1, 4, 3, 4],
             &[4, 3, 3, 2],
-            vec![("group", int(2)), ("strides", ints(&[2, 3])), ("pads", ints(&[1, 0, 0, 1])), ("output_padding", ints(&[1, 2]))],
+            vec![
+                ("group", int(2)),
+                ("strides", ints(&[2, 3])),
+                ("pads", ints(&[1, 0, 0, 1])),
+                ("output_padding", ints(&[1, 2])),
+            ],
         ),
         back(
             &[1, 2, 3, 4],
             &[2, 2, 2, 3],
-            vec![("strides", ints(&[3, 2])), ("pads", ints(&[1, 1, 1, 1])), ("output_padding", ints(&[2, 1]))],
+            vec![
+                ("strides", ints(&[3, 2])),
+                ("pads", ints(&[1, 1, 1, 1])),
+                ("output_padding", ints(&[2, 1])),
+            ],
         ),
         back(&[1, 2, 3, 3], &[2, 2, 3, 3], vec![("dilations", ints(&[2, 2])), ("pads", ints(&[1, 1, 1, 1]))]),
     ]
@@ -205,9 +232,18 @@ fn pools() -> Vec<Case> {
         pool(
             "MaxPool",
             &[1, 1, 6, 6],
-            vec![("kernel_shape", ints(&[3, 2])), ("strides", ints(&[2, 2])), ("ceil_mode", int(1)), ("dilations", ints(&[1, 2]))],
+            vec![
+                ("kernel_shape", ints(&[3, 2])),
+                ("strides", ints(&[2, 2])),
+                ("ceil_mode", int(1)),
+                ("dilations", ints(&[1, 2])),
+            ],
         ),
-        pool("MaxPool", &[1, 1, 4, 3, 4], vec![("kernel_shape", ints(&[2, 2, 2])), ("strides", ints(&[2, 1, 2]))]),
+        pool(
+            "MaxPool",
+            &[1, 1, 4, 3, 4],
+            vec![("kernel_shape", ints(&[2, 2, 2])), ("strides", ints(&[2, 1, 2]))],
+        ),
         pool(
             "AveragePool",
             &[1, 2, 6, 5],
@@ -224,8 +260,16 @@ fn pools() -> Vec<Case> {
                 ("count_include_pad", int(1)),
             ],
         ),
-        pool("AveragePool", &[1, 2, 7], vec![("kernel_shape", ints(&[3])), ("strides", ints(&[3])), ("ceil_mode", int(1))]),
-        pool("AveragePool", &[1, 1, 4, 3, 4], vec![("kernel_shape", ints(&[2, 2, 2])), ("strides", ints(&[2, 1, 2]))]),
+        pool(
+            "AveragePool",
+            &[1, 2, 7],
+            vec![("kernel_shape", ints(&[3])), ("strides", ints(&[3])), ("ceil_mode", int(1))],
+        ),
+        pool(
+            "AveragePool",
+            &[1, 1, 4, 3, 4],
+            vec![("kernel_shape", ints(&[2, 2, 2])), ("strides", ints(&[2, 1, 2]))],
+        ),
         pool("GlobalAveragePool", &[2, 3, 4, 2], vec![]),
         pool("GlobalMaxPool", &[2, 3, 4, 2], vec![]),
     ]
@@ -287,14 +331,17 @@ fn layouts() -> Vec<Case> {
         case("Slice", vec![float(&[5, 4]), integers(&[1]), integers(&[4]), integers(&[0])], vec![]),
         case(
             "Slice",
-            vec![float(&[7, 4]), integers(&[-1, 0]), integers(&[-7, 4]), integers(&[0, 1]), integers(&[-2, 3])],
+            vec![
+                float(&[7, 4]),
+                integers(&[-1, 0]),
+                integers(&[-7, 4]),
+                integers(&[0, 1]),
+                integers(&[-2, 3]),
+            ],
             vec![],
         ),
         case("Slice", vec![float(&[5, 4]), integers(&[1, 2]), integers(&[i64::MAX, 3])], vec![]),
-        Case {
-            outputs: 2,
-            ..case("Split", vec![float(&[5, 2]), integers(&[2, 3])], vec![("axis", int(0))])
-        },
+        Case { outputs: 2, ..case("Split", vec![float(&[5, 2]), integers(&[2, 3])], vec![("axis", int(0))]) },
         case("Squeeze", vec![float(&[2, 1, 3]), integers(&[1])], vec![]),
         case("Tile", vec![float(&[2, 3]), integers(&[2, 3])], vec![]),
         case("Transpose", vec![float(&[2, 3, 4])], vec![("perm", ints(&[2, 0, 1]))]),
@@ -346,7 +393,15 @@ fn flats() -> Vec<Case> {
         one("Shape"),
         one("Sign"),
         one("Size"),
-        flat("OneHot", vec![integers(&[1, 0]), table(&[], &[3]), Input::Constant(Tensor::from_f64(vec![2], &[0.5, 2.0]).unwrap())], vec![]),
+        flat(
+            "OneHot",
+            vec![
+                integers(&[1, 0]),
+                table(&[], &[3]),
+                Input::Constant(Tensor::from_f64(vec![2], &[0.5, 2.0]).unwrap()),
+            ],
+            vec![],
+        ),
         flat("Range", vec![table(&[], &[0]), table(&[], &[4]), table(&[], &[1])], vec![]),
         flat("And", vec![truths(), truths()], vec![]),
         flat("Or", vec![truths(), truths()], vec![]),

@@ -10,7 +10,7 @@ use pellucid_reference::{Array, run};
 
 /// How an input's numbers are chosen: evenly spread over a range, in a shuffled order, so that no two are equal.
 #[derive(Debug, Clone)]
-pub enum Input {
+pub(crate) enum Input {
     /// Differentiated.
     Float(Vec<usize>, f64, f64),
     /// Given as it is.
@@ -21,18 +21,18 @@ pub enum Input {
 
 /// One operator on given inputs.
 #[derive(Debug, Clone)]
-pub struct Case {
-    pub operator: &'static str,
-    pub inputs: Vec<Input>,
-    pub attributes: Vec<(&'static str, Attribute)>,
-    pub outputs: usize,
+pub(crate) struct Case {
+    pub(crate) operator: &'static str,
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) attributes: Vec<(&'static str, Attribute)>,
+    pub(crate) outputs: usize,
     /// Whether the derivative is declared zero.
-    pub flat: bool,
+    pub(crate) flat: bool,
 }
 
 /// What is done to a derivative on purpose.
 #[derive(Debug, Clone, Copy)]
-pub enum Fault {
+pub(crate) enum Fault {
     None,
     Scaled(f64),
     Missing,
@@ -79,15 +79,16 @@ fn build(case: &Case, seed: &mut u64) -> Result<(Builder, Vec<ValueId>, ValueId)
                 inputs.push(id);
                 Some(id)
             }
-            Input::Constant(tensor) => {
-                Some(graph.add_constant(format!("c{index}"), tensor.clone()).map_err(|error| error.to_string())?)
-            }
+            Input::Constant(tensor) => Some(
+                graph.add_constant(format!("c{index}"), tensor.clone()).map_err(|error| error.to_string())?,
+            ),
             Input::Missing => None,
         };
         node.inputs.push(id);
     }
     node.outputs = (0..case.outputs).map(|index| format!("y{index}")).collect();
-    node.attributes = case.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    node.attributes =
+        case.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let id = graph.push(node).map_err(|error| error.to_string())?;
     let outputs: Vec<ValueId> = graph.node(id).outputs.iter().flatten().copied().collect();
     let builder = Builder::new(graph);
@@ -148,8 +149,7 @@ fn probe(case: &Case, seed: &mut u64, direction: &[Vec<f64>], fault: Fault) -> R
         }
         None => vec![None; inputs.len()],
     };
-    let (gradients, slope) =
-        (gradients.into_iter().map(|g| g.map(Var::id)).collect(), slope.map(Var::id));
+    let (gradients, slope) = (gradients.into_iter().map(|g| g.map(Var::id)).collect(), slope.map(Var::id));
     let graph = builder.finish().map_err(text)?;
     Ok(Probe { graph, inputs, loss, gradients, slope, curvatures })
 }
@@ -177,11 +177,8 @@ fn numbers(probe: &Probe, at: &[Vec<f64>], wanted: ValueId) -> Result<Vec<f64>, 
 /// The derivative of `wanted` along `direction`, by Richardson's extrapolation of central differences.
 fn central(probe: &Probe, x: &[Vec<f64>], direction: &[Vec<f64>], wanted: ValueId) -> Result<f64, String> {
     let shifted = |h: f64| -> Result<f64, String> {
-        let at: Vec<Vec<f64>> = x
-            .iter()
-            .zip(direction)
-            .map(|(x, v)| x.iter().zip(v).map(|(x, v)| x + h * v).collect())
-            .collect();
+        let at: Vec<Vec<f64>> =
+            x.iter().zip(direction).map(|(x, v)| x.iter().zip(v).map(|(x, v)| x + h * v).collect()).collect();
         Ok(numbers(probe, &at, wanted)?[0])
     };
     let slope = |h: f64| -> Result<f64, String> { Ok((shifted(h)? - shifted(-h)?) / (2.0 * h)) };
@@ -192,7 +189,7 @@ fn central(probe: &Probe, x: &[Vec<f64>], direction: &[Vec<f64>], wanted: ValueI
 }
 
 /// Checks first and second order; the error says what differs.
-pub fn check(case: &Case, fault: Fault, tolerance: f64) -> Result<(), String> {
+pub(crate) fn check(case: &Case, fault: Fault, tolerance: f64) -> Result<(), String> {
     let about = |problem: String| format!("{} {:?}: {problem}", case.operator, case.attributes);
     let mut seed = 20_26;
     let mut x = Vec::new();
@@ -216,7 +213,11 @@ pub fn check(case: &Case, fault: Fault, tolerance: f64) -> Result<(), String> {
     };
     let compare = |order: &str, ours: f64, theirs: f64| {
         let close = (ours - theirs).abs() <= tolerance * theirs.abs().max(1.0);
-        if close { Ok(()) } else { Err(about(format!("{order} order: {ours} where differences say {theirs}"))) }
+        if close {
+            Ok(())
+        } else {
+            Err(about(format!("{order} order: {ours} where differences say {theirs}")))
+        }
     };
     let first = central(&probe, &x, &direction, probe.loss).map_err(about)?;
     if !case.flat && first.abs() < 1e-6 {
@@ -232,7 +233,7 @@ pub fn check(case: &Case, fault: Fault, tolerance: f64) -> Result<(), String> {
 }
 
 /// Operators that the first and second derivative of a case consist of.
-pub fn emitted(case: &Case) -> BTreeSet<String> {
+pub(crate) fn emitted(case: &Case) -> BTreeSet<String> {
     let mut seed = 1;
     let direction: Vec<Vec<f64>> = case
         .inputs

@@ -47,10 +47,8 @@ fn every_emitted_operator_is_in_the_table() {
 fn sabotaged_derivatives_are_caught() {
     for fault in [Fault::Scaled(1.000_001), Fault::Scaled(-1.0), Fault::Missing] {
         let all = cases::all();
-        let uncaught: Vec<&Case> = all
-            .iter()
-            .filter(|case| !case.flat && check(case, fault, TOLERANCE).is_ok())
-            .collect();
+        let uncaught: Vec<&Case> =
+            all.iter().filter(|case| !case.flat && check(case, fault, TOLERANCE).is_ok()).collect();
         assert!(uncaught.is_empty(), "{fault:?} is not caught by {uncaught:?}");
     }
 }
