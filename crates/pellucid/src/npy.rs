@@ -471,6 +471,27 @@ mod tests {
     }
 
     #[test]
+    fn changed_bytes_are_read_or_refused_without_a_panic() {
+        let whole = encode(&Array::F32(ArrayD::zeros(IxDyn(&[2, 3]))));
+        let packed = encode_npz(&[("x".into(), Array::I64(array![1, 2].into_dyn()))]).unwrap();
+        for (file, length) in [(&whole, whole.len()), (&packed, packed.len())] {
+            for at in 0..length {
+                for value in [0, b'9', b'(', 0x7f, 0xff] {
+                    let mut changed = file.clone();
+                    changed[at] = value;
+                    // Whatever comes of it, nothing larger than what is there.
+                    if let Ok(npy) = decode("a", &Bytes::from(changed.clone())) {
+                        assert!(npy.array.len() <= whole.len());
+                    }
+                    for (_, npy) in decode_npz("a", &changed, 1 << 16).unwrap_or_default() {
+                        assert!(npy.array.len() <= 1 << 16);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_bomb_is_stopped_at_the_limit() {
         let packed = encode_npz(&[("x".into(), Array::F32(ArrayD::zeros(IxDyn(&[1 << 20]))))]).unwrap();
         assert!(packed.len() < 1 << 16);

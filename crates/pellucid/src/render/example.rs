@@ -69,6 +69,18 @@ pub(crate) fn of_photograph(name: &str, picture: RgbImage, side: usize, values: 
     explanation(inputs, "image", values)
 }
 
+/// The same with a second target, a contrast of two classes.
+pub(crate) fn with_contrast(explanation: &Explanation) -> Explanation {
+    let mut explanation = explanation.clone();
+    let labels = explanation.prediction.labels.clone();
+    let target = |class| Target::new(class, labels.as_deref());
+    let mut second = explanation.explained[0].clone();
+    second.targets = vec![target(281).minus(target(282))];
+    second.attribution.gap = Some(Array1::from_elem(1, -0.41));
+    explanation.explained.push(second);
+    explanation
+}
+
 /// An explanation of one row of anything.
 pub(crate) fn explanation(inputs: Inputs, input: &str, values: ArrayD<f32>) -> Explanation {
     let labels: Vec<String> = (0..1000)

@@ -62,11 +62,19 @@ pub(super) fn report(explanation: &Explanation) -> Result<String, Error> {
             ("source", &explanation.method.source),
             ("notes", &notes),
             ("settings", &settings),
-            ("command", &explanation.command),
+            ("command", &command(explanation)),
             ("engine", &explanation.engine),
             ("version", &explanation.version),
         ],
     ))
+}
+
+/// The command line that reproduces it, where there is one.
+fn command(explanation: &Explanation) -> String {
+    match explanation.command.as_str() {
+        "" => String::new(),
+        command => fill(include_str!("report/command.html"), &[("command", command)]),
+    }
 }
 
 fn headline(explanation: &Explanation) -> String {
@@ -356,7 +364,7 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::example::{invented, of_photograph, photograph};
+    use super::super::example::{invented, of_photograph, photograph, with_contrast};
     use super::*;
 
     fn example() -> Explanation {
@@ -390,8 +398,11 @@ mod tests {
         assert!(attributes(&html, "alt").iter().all(|text| text.len() > 10));
         assert!(html.contains("aria-label=\"Opacity of the overlay, in percent\""));
         assert!(html.contains("prefers-color-scheme: dark"));
-        for (open, close) in [("<section", "</section>"), ("<div", "</div>"), ("<figure", "</figure>"), ("<p", "</p>")] {
-            let opened = html.matches(&format!("{open} ")).count() + html.matches(&format!("{open}>")).count();
+        for (open, close) in
+            [("<section", "</section>"), ("<div", "</div>"), ("<figure", "</figure>"), ("<p", "</p>")]
+        {
+            let opened =
+                html.matches(&format!("{open} ")).count() + html.matches(&format!("{open}>")).count();
             assert_eq!(opened, html.matches(close).count(), "{open}");
         }
     }
@@ -429,6 +440,24 @@ mod tests {
         let html = report(&explanation).unwrap();
         assert_eq!(html.matches("<script>").count(), 1, "our own");
         assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot;{{style}}"));
+    }
+
+    #[test]
+    fn several_targets_have_a_figure_and_a_verdict_each() {
+        let html = report(&with_contrast(&example())).unwrap();
+        assert!(html.contains("What speaks for “Egyptian cat” and “tabby minus tiger cat”"));
+        assert_eq!((html.matches("<figure").count(), html.matches("class=\"card verdict").count()), (2, 2));
+        assert!(html.contains("How far to trust it: tabby minus tiger cat"));
+        assert!(html.contains("for tiger cat</span>") && html.contains("<span>for tabby "));
+        assert_eq!(html.matches("<li class=\"chosen\">").count(), 2);
+    }
+
+    #[test]
+    fn without_a_command_line_nothing_is_said_of_it() {
+        let mut explanation = example();
+        assert!(report(&explanation).unwrap().contains("To reproduce it"));
+        explanation.command.clear();
+        assert!(!report(&explanation).unwrap().contains("To reproduce it"));
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod tests {
     use crate::array::Array;
     use crate::input::Inputs;
     use crate::photograph;
+    use crate::resample::Interpolation;
 
     fn series() -> Explanation {
         let wave = |at: usize| (at as f32 / 9.0).sin() * (at as f32 / 60.0);
@@ -68,12 +69,14 @@ mod tests {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data");
         let signed = of_photograph("a.png", example::photograph(96, 64), 48, invented(48, true));
         let cam = of_photograph("a.png", example::photograph(64, 96), 48, invented(7, false));
-        for (name, explanation) in [("signed", signed), ("cam", cam), ("series", series()), ("vector", vector())] {
+        for (name, explanation) in
+            [("signed", signed), ("cam", cam), ("series", series()), ("vector", vector())]
+        {
             let file = folder.join(format!("{name}.png"));
             // A quarter of the size: layout and colours show, single letters do not.
             let drawn = photograph::decode(name, &png(&explanation, 0).unwrap()).unwrap();
             let (width, height) = (drawn.width() / 4, drawn.height() / 4);
-            let small = crate::resample::resize(&drawn, width, height, Default::default(), true);
+            let small = crate::resample::resize(&drawn, width, height, Interpolation::Bilinear, true);
             if std::env::var_os("PELLUCID_BLESS").is_some() {
                 std::fs::write(&file, scene::png(&small).unwrap()).unwrap();
             }
@@ -101,6 +104,9 @@ mod tests {
             std::fs::write(folder.join(format!("{name}.signed.html")), html(&signed).unwrap()).unwrap();
             std::fs::write(folder.join(format!("{name}.cam.html")), html(&cam).unwrap()).unwrap();
         }
+        let several = example::with_contrast(&vector());
+        std::fs::write(folder.join("several.html"), html(&several).unwrap()).unwrap();
+        std::fs::write(folder.join("several.png"), png(&several, 0).unwrap()).unwrap();
         for (name, explanation) in [("series", series()), ("vector", vector())] {
             std::fs::write(folder.join(format!("{name}.png")), png(&explanation, 0).unwrap()).unwrap();
             std::fs::write(folder.join(format!("{name}.svg")), svg(&explanation, 0).unwrap()).unwrap();
