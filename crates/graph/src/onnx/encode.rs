@@ -69,6 +69,9 @@ pub struct EncodeOptions<'a> {
     pub weights: Weights<'a>,
     /// Whether the inferred types of interior values are left out (`value_info`).
     pub omit_value_info: bool,
+    /// Whether `Gelu` and `Swish` are written as they are, though the file's opset lacks them: for an engine that
+    /// knows them whatever the opset says. Never for a file that others read.
+    pub keep_later: bool,
 }
 
 /// A written model.
@@ -148,7 +151,7 @@ pub fn encode(graph: &Graph, options: &EncodeOptions<'_>) -> Result<Encoded, Enc
         }
     }
     let mut unknown = Vec::new();
-    list_unknown(graph, &mut unknown);
+    list_unknown(graph, options.keep_later, &mut unknown);
     if !unknown.is_empty() {
         return Err(EncodeError::Unknown(unknown));
     }
@@ -183,9 +186,10 @@ fn length_of(tensor: &Tensor) -> u64 {
 }
 
 /// Every node of a later opset.
-fn list_unknown(graph: &Graph, unknown: &mut Vec<NodeName>) {
+fn list_unknown(graph: &Graph, keep_later: bool, unknown: &mut Vec<NodeName>) {
     for node in graph.nodes() {
-        let writable = operators::lookup(&node.operator).is_some_and(|known| i64::from(known.since) <= OPSET);
+        let writable = operators::lookup(&node.operator)
+            .is_some_and(|known| keep_later || i64::from(known.since) <= OPSET);
         if !writable {
             let output = node.outputs.iter().flatten().next();
             unknown.push(NodeName {
@@ -196,7 +200,7 @@ fn list_unknown(graph: &Graph, unknown: &mut Vec<NodeName>) {
         }
         for attribute in node.attributes.values() {
             if let Attribute::Graph(body) = attribute {
-                list_unknown(body, unknown);
+                list_unknown(body, keep_later, unknown);
             }
         }
     }
