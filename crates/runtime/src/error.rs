@@ -135,6 +135,13 @@ pub enum RuntimeError {
     Tensor(#[from] TensorError),
 }
 
+impl RuntimeError {
+    /// Whether the caller can mend it; otherwise the engine or the lowering is at fault.
+    pub fn is_user_error(&self) -> bool {
+        !matches!(self, Self::Engine { .. } | Self::Graph(_) | Self::Encode(_) | Self::Tensor(_))
+    }
+}
+
 fn list(nodes: &[UnsupportedNode]) -> String {
     nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
