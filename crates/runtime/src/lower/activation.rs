@@ -24,7 +24,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("Erf", Same(Floats, &[])),
     ("Exp", Same(Floats, &[])),
     ("Floor", Same(Floats, &[])),
-    ("Gelu", By(gelu)),
+    ("Gelu", Same(Floats, &["approximate"])),
     ("HardSigmoid", Same(Floats, &["alpha", "beta"])),
     ("HardSwish", Same(Floats, &[])),
     ("Identity", By(identity)),
@@ -47,7 +47,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("Softplus", By(softplus)),
     ("Softsign", Same(Floats, &[])),
     ("Sqrt", Same(Floats, &[])),
-    ("Swish", By(swish)),
+    ("Swish", Same(Floats, &["alpha"])),
     ("Tan", Same(Floats, &[])),
     ("Tanh", Same(Floats, &[])),
     ("ThresholdedRelu", By(thresholded_relu)),
@@ -159,53 +159,6 @@ fn celu(r: &mut Rewrite<'_>) -> Step<()> {
     let below = r.add(node("Elu", &[below]).with("alpha", one))?;
     let below = r.op("Mul", &[below, factor])?;
     let y = r.op("Add", &[above, below])?;
-    r.done(y)
-}
-
-/// Of a later opset than files are written in; rten finds its own kernel behind these nodes.
-fn gelu(r: &mut Rewrite<'_>) -> Step<()> {
-    let x = r.x(0)?;
-    r.require(x, Floats)?;
-    let y = match r.node.string("approximate", "none") {
-        "none" => {
-            let (root, one, half) = (r.float(std::f32::consts::SQRT_2)?, r.float(1.0)?, r.float(0.5)?);
-            let t = r.op("Div", &[x, root])?;
-            let t = r.op("Erf", &[t])?;
-            let t = r.op("Add", &[t, one])?;
-            let t = r.op("Mul", &[x, t])?;
-            r.op("Mul", &[t, half])?
-        }
-        "tanh" => {
-            let (cubic, root) = (r.float(0.044_715)?, r.float((2.0 / std::f32::consts::PI).sqrt())?);
-            let (one, half) = (r.float(1.0)?, r.float(0.5)?);
-            let t = r.op("Mul", &[x, x])?;
-            let t = r.op("Mul", &[t, x])?;
-            let t = r.op("Mul", &[t, cubic])?;
-            let t = r.op("Add", &[x, t])?;
-            let t = r.op("Mul", &[t, root])?;
-            let t = r.op("Tanh", &[t])?;
-            let t = r.op("Add", &[t, one])?;
-            let t = r.op("Mul", &[x, t])?;
-            r.op("Mul", &[t, half])?
-        }
-        other => return never(format!("unknown approximation {other:?}, expected none or tanh")),
-    };
-    r.done(y)
-}
-
-/// Of a later opset than files are written in; rten finds its own kernel behind these nodes.
-fn swish(r: &mut Rewrite<'_>) -> Step<()> {
-    let x = r.x(0)?;
-    r.require(x, Floats)?;
-    let alpha = r.node.float("alpha", 1.0);
-    let mut gate = x;
-    #[expect(clippy::float_cmp, reason = "exactly one needs no multiplication")]
-    if alpha != 1.0 {
-        let alpha = r.float(alpha)?;
-        gate = r.op("Mul", &[x, alpha])?;
-    }
-    let gate = r.op("Sigmoid", &[gate])?;
-    let y = r.op("Mul", &[x, gate])?;
     r.done(y)
 }
 

@@ -1,8 +1,8 @@
 //! Functions of several elements: arithmetic, comparison, choice, conversion, matrix products.
 
-use pellucid_graph::{Attribute, ElementType, ValueId};
+use pellucid_graph::{Attribute, Dim, ElementType, Node, ValueId};
 
-use super::rewrite::{Rewrite, Step, never, node};
+use super::rewrite::{Rewrite, Step, never, node, whole};
 use super::{Rule, Takes, lowered};
 
 use Rule::{By, Same};
@@ -39,16 +39,64 @@ pub(super) const RULES: &[(&str, Rule)] = &[
 ];
 
 /// rten keeps a unit axis where a batch of matrices meets a vector: the vector becomes a column, and the axis goes.
+/// A transposed matrix is read as it lies, by `Gemm`: derivatives multiply by transposed weights, which would be
+/// moved in every run, or kept twice.
 fn mat_mul(r: &mut Rewrite<'_>) -> Step<()> {
     let (a, b) = (r.x(0)?, r.x(1)?);
+    r.require(a, Floats)?;
+    if let Some(y) = product_of_transposed(r, a, b)? {
+        return r.done(y);
+    }
     if r.rank(b)? != 1 {
         return r.same(Floats, &[]);
     }
-    r.require(a, Floats)?;
     let column = r.unsqueeze(b, &[1])?;
     let y = r.op("MatMul", &[a, column])?;
     let y = r.squeeze(y, &[-1])?;
     r.done(y)
+}
+
+/// The product as `Gemm`, where a factor is a transposed matrix.
+fn product_of_transposed(r: &mut Rewrite<'_>, a: ValueId, b: ValueId) -> Step<Option<ValueId>> {
+    let (left, right) = (before_transposition(r, 0), before_transposition(r, 1));
+    if left.is_none() && right.is_none() || r.rank(b)? != 2 {
+        return Ok(None);
+    }
+    let shape = r.shape(a)?;
+    let flag = |on: bool| Attribute::Int(i64::from(on));
+    let gemm = |a: ValueId| {
+        node("Gemm", &[left.unwrap_or(a), right.unwrap_or(b)])
+            .with("transA", flag(left.is_some()))
+            .with("transB", flag(right.is_some()))
+    };
+    if shape.len() == 2 {
+        return r.add(gemm(a)).map(Some);
+    }
+    // A batch of rows is one matrix, if its own shape can be written down again.
+    let free = shape.iter().filter(|size| size.size().is_none()).count();
+    let (Some(width), Some(depth)) = (r.shape(b)?[1].value(), shape.last().and_then(Dim::value)) else {
+        return Ok(None);
+    };
+    if shape.len() < 3 || free > 1 {
+        return Ok(None);
+    }
+    let rows = r.reshape(a, &[-1, depth])?;
+    let y = r.add(gemm(rows))?;
+    let mut target: Vec<i64> = shape.iter().map(|size| size.value().unwrap_or(-1)).collect();
+    *target.last_mut().unwrap_or(&mut 0) = width;
+    r.reshape(y, &target).map(Some)
+}
+
+/// What the input at `position` is the transposition of, if it is of a matrix.
+fn before_transposition(r: &Rewrite<'_>, position: usize) -> Option<ValueId> {
+    let producer = r.source.node(r.source.producer_of(r.node.input(position)?)?);
+    let id = r.values[producer.input(0)?.index()]?;
+    (transposes_matrix(producer) && r.rank(id) == Ok(2)).then_some(id)
+}
+
+/// Whether a node swaps two axes, its input having two.
+pub(super) fn transposes_matrix(producer: &Node) -> bool {
+    producer.operator == "Transpose" && producer.ints("perm").is_none_or(|order| order == [1, 0])
 }
 
 /// Nodes that turn a quotient's last bit into a whole unit.
@@ -59,19 +107,33 @@ const STEPS: &[&str] =
 /// not 1. Before a step function that is an error of one, so there the divisor is spread out to the dividend's shape.
 fn div(r: &mut Rewrite<'_>) -> Step<()> {
     let (x, y) = (r.x(0)?, r.x(1)?);
+    r.require(x, Numbers)?;
+    let x = lifted(r, x, y)?;
     if r.element(x)?.is_float() && r.consumers(0).any(|consumer| STEPS.contains(&consumer)) {
         let quotient = exact_quotient(r, x, y)?;
         return r.done(quotient);
     }
-    r.same(Numbers, &[])
+    let quotient = r.op("Div", &[x, y])?;
+    r.done(quotient)
 }
 
-/// `x / y`, correctly rounded; broadcasts.
+/// `x` with as many axes as `y` has at least: of a second input of one element rten's `Div` and `Pow` drop the axes.
+fn lifted(r: &mut Rewrite<'_>, x: ValueId, y: ValueId) -> Step<ValueId> {
+    let (own, other) = (r.rank(x)?, r.rank(y)?);
+    if own >= other {
+        return Ok(x);
+    }
+    let axes: Vec<i64> = (0..whole(other - own)).collect();
+    r.unsqueeze(x, &axes)
+}
+
+/// `x / y`, correctly rounded, `x` having no fewer axes than `y`.
 pub(super) fn exact_quotient(r: &mut Rewrite<'_>, x: ValueId, y: ValueId) -> Step<ValueId> {
-    let single = r.sizes(y).map_or(true, |sizes| sizes.iter().all(|size| *size == 1));
-    if !single {
+    let shape = r.shape(y)?;
+    if shape.iter().any(|size| size.value().is_some_and(|size| size != 1)) {
         return r.op("Div", &[x, y]);
     }
+    r.sizes(y)?;
     // Two equal divisors along a new last axis: with two, rten divides; the first quotient is taken.
     let flat = r.reshape(y, &[1])?;
     let two = r.integers(&[2])?;
@@ -86,13 +148,15 @@ pub(super) fn exact_quotient(r: &mut Rewrite<'_>, x: ValueId, y: ValueId) -> Ste
 fn pow(r: &mut Rewrite<'_>) -> Step<()> {
     let (x, exponent) = (r.x(0)?, r.x(1)?);
     r.require(x, Numbers)?;
+    let x = lifted(r, x, exponent)?;
     if r.element(x)?.is_float() {
         let exponent = r.cast(exponent, ElementType::F32)?;
         let y = r.op("Pow", &[x, exponent])?;
         return r.done(y);
     }
     if !r.element(exponent)?.is_float() {
-        return r.same(Numbers, &[]);
+        let y = r.op("Pow", &[x, exponent])?;
+        return r.done(y);
     }
     let base = r.cast(x, ElementType::F32)?;
     let y = r.op("Pow", &[base, exponent])?;

@@ -3,6 +3,7 @@
 use pellucid_graph::{ElementType, Tensor};
 use pellucid_reference::{Array, evaluate};
 
+use super::arithmetic::transposes_matrix;
 use super::lowered as lowered_element;
 use super::rewrite::{Rewrite, Step};
 use crate::weights;
@@ -28,12 +29,16 @@ pub(super) fn lowered(tensor: &Tensor) -> Tensor {
 
 /// Replaces a node of constants by what the interpreter computes for it, unless that is much larger than its inputs.
 ///
-/// Large weights are fed to rten at run time, so rten itself cannot fold the transpositions and reshapes that
-/// exporters and derivatives put on them.
+/// Nothing is left to compute in every run of the transpositions and reshapes that exporters and derivatives put on
+/// weights.
 pub(super) fn fold(rewrite: &mut Rewrite<'_>) -> Step<bool> {
     let node = rewrite.node;
     let bodies = node.attributes.values().any(|a| matches!(a, pellucid_graph::Attribute::Graph(_)));
     if bodies || node.inputs.is_empty() || node.inputs.iter().all(Option::is_none) {
+        return Ok(false);
+    }
+    if transposes_matrix(node) && rewrite.consumers(0).all(|consumer| consumer == "MatMul") {
+        // Products read it as it lies.
         return Ok(false);
     }
     let mut tensors = Vec::with_capacity(node.inputs.len());

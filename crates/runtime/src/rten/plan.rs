@@ -1,7 +1,6 @@
 //! One loaded model for one set of results.
 //!
-//! rten may replace any value but a model's outputs, so what is asked for is made an output, and what nothing asked
-//! for needs is left out. Large weights are inputs of the model, fed as views of the bytes that all sessions share:
+//! What nothing asked for needs is left out, and what is fed is an input. Large weights are inputs of the model, fed as views of the bytes that all sessions share:
 //! they are never copied into rten.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,7 +16,7 @@ use crate::lower::Lowered;
 use crate::memory;
 use crate::weights;
 
-/// Constants of more bytes than this are fed as views; rten folds and fuses smaller ones.
+/// Constants of more bytes than this are fed as views; smaller ones are written into the model.
 const VIEWED: usize = 4096;
 
 /// What an input of the model is fed with.
@@ -111,7 +110,7 @@ impl Plan {
                 Ok(Input { source, node })
             })
             .collect::<Result<Vec<Input>, RuntimeError>>()?;
-        // rten may make one value of two results.
+        // Each result is asked for once.
         let mut nodes: Vec<NodeId> = Vec::new();
         let places: Vec<usize> = model
             .output_ids()
@@ -238,16 +237,15 @@ impl Cut<'_> {
     }
 }
 
-/// Hands the graph to rten. Its optimisations keep the outputs; where they fail, the graph is loaded as it is.
+/// Hands the graph to rten as it is. Its optimisations stay off: they drop unit axes that a constant adds, fuse
+/// normalisations and biases whose shapes then do not fit, and match constants within a tolerance.
 fn load(graph: &Graph) -> Result<Model, RuntimeError> {
-    let encoded = encode(graph, &EncodeOptions::default())?;
-    let attempt = |optimise: bool| {
-        guarded(|| {
-            ModelOptions::with_all_ops()
-                .enable_optimization(optimise)
-                .load(encoded.model.clone())
-                .map_err(|error| error.to_string())
-        })
-    };
-    attempt(true).or_else(|_| attempt(false))
+    let options = EncodeOptions { omit_value_info: true, keep_later: true, ..EncodeOptions::default() };
+    let encoded = encode(graph, &options)?;
+    guarded(|| {
+        ModelOptions::with_all_ops()
+            .enable_optimization(false)
+            .load(encoded.model)
+            .map_err(|error| error.to_string())
+    })
 }

@@ -148,6 +148,11 @@ fn binary() -> Vec<Case> {
         cases.push(Case::new(operator, values));
         cases.push(Case::new(operator, vec![Of(I32, &[2, 3]), Constant(I32, &[], &[3.0])]));
     }
+    for operator in ["Add", "Sub", "Mul", "Div", "Pow", "Max", "Less", "Equal", "Mod"] {
+        for one in [Constant(F32, &[1, 1], &[2.0]), Values(&[1, 1], &[2.0])] {
+            cases.push(Case::new(operator, vec![Within(&[3], 0.5, 3.0), one]).int("fmod", 1));
+        }
+    }
     for operator in ["And", "Or", "Xor", "Equal"] {
         cases.push(Case::new(operator, vec![Bools(&[2, 2], &[0, 1, 1, 0]), Bools(&[2, 2], &[0, 1, 0, 1])]));
         cases.push(Case::new(operator, vec![Bools(&[2, 2], &[0, 1, 1, 0]), Bools(&[2], &[0, 1])]));
