@@ -1,3 +1,41 @@
-//! The `pellucid` command.
+//! The `pellucid` command: arguments in, the library's calls, text and files out. No algorithm lives here.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command prints")]
 
-fn main() {}
+mod arguments;
+mod commands;
+mod console;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use pellucid::Error;
+
+use arguments::{Arguments, Command};
+
+/// The engine makes and drops many large arrays: this allocator takes a third of the system's time for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match &arguments.command {
+        Command::Demo(demo) => commands::demo::run(demo),
+        Command::Explain(explain) => commands::explain::run(explain),
+        Command::Compile(compile) => commands::compile::run(compile),
+        Command::Predict(predict) => commands::predict::run(predict),
+        Command::Coverage(coverage) => commands::coverage::run(coverage),
+        Command::Methods(methods) => commands::methods::run(methods),
+        Command::Show(show) => commands::show::run(show),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            match error {
+                Error::Cancelled => ExitCode::from(130),
+                error if error.is_user_error() => ExitCode::from(2),
+                _ => ExitCode::from(1),
+            }
+        }
+    }
+}

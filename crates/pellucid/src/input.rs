@@ -136,7 +136,11 @@ impl Model {
         let mut places = Vec::new();
         for path in paths {
             let path = path.as_ref();
-            let read = self.read_one(path, limits)?;
+            let place = path.display().to_string();
+            let bytes = file::read(path, limits.file_bytes)?;
+            let name =
+                path.file_name().map_or_else(|| place.clone(), |name| name.to_string_lossy().into_owned());
+            let read = self.read_one(&place, &name, bytes, limits)?;
             for (part, array) in parts.iter_mut().zip(read.arrays) {
                 part.push(array);
             }
@@ -165,10 +169,24 @@ impl Model {
         Inputs::new(arrays, inputs.rows)
     }
 
-    fn read_one(&self, path: &Path, limits: &InputLimits) -> Result<FileRows, Error> {
-        let place = path.display().to_string();
-        let bytes = file::read(path, limits.file_bytes)?;
-        let name = path.file_name().map_or_else(|| place.clone(), |name| name.to_string_lossy().into_owned());
+    /// Reads the bytes of one file, which people know as `name`.
+    ///
+    /// # Errors
+    /// As [`Model::read`].
+    pub fn read_bytes(&self, name: &str, bytes: &[u8]) -> Result<Inputs, Error> {
+        let read = self.read_one(name, name, bytes.to_vec(), &InputLimits::default())?;
+        let arrays = self.inputs().map(|input| input.name.clone()).zip(read.arrays).collect();
+        self.check_batch(read.rows.len())?;
+        Inputs::new(arrays, read.rows)
+    }
+
+    fn read_one(
+        &self,
+        place: &str,
+        name: &str,
+        bytes: Vec<u8>,
+        limits: &InputLimits,
+    ) -> Result<FileRows, Error> {
         if npy::is_npy(&bytes) {
             let [input] = self.graph().inputs() else {
                 return Err(Error::input(
@@ -179,22 +197,22 @@ impl Model {
                     ),
                 ));
             };
-            let npy = npy::decode(&place, &Bytes::from(bytes))?;
-            FileRows::from_arrays(&name, vec![fit(&place, self.graph().value(*input), npy)?], &place)
+            let npy = npy::decode(place, &Bytes::from(bytes))?;
+            FileRows::from_arrays(name, vec![fit(place, self.graph().value(*input), npy)?], place)
         } else if npy::is_npz(&bytes) {
-            let mut found = npy::decode_npz(&place, &bytes, limits.array_bytes)?;
+            let mut found = npy::decode_npz(place, &bytes, limits.array_bytes)?;
             drop(bytes);
             let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
-            self.check_names(&place, &names)?;
+            self.check_names(place, &names)?;
             let mut arrays = Vec::new();
             for input in self.inputs() {
                 let index = found.iter().position(|(name, _)| *name == input.name);
                 let (name, npy) = found.swap_remove(index.expect("every name was checked"));
                 arrays.push(fit(&format!("{place}, array {name:?}"), input, npy)?);
             }
-            FileRows::from_arrays(&name, arrays, &place)
+            FileRows::from_arrays(name, arrays, place)
         } else if photograph::format(&bytes).is_some() {
-            self.read_photograph(&place, name, &bytes)
+            self.read_photograph(place, name.to_owned(), &bytes)
         } else {
             Err(Error::input(
                 place,

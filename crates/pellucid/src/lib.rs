@@ -29,4 +29,6 @@ pub use explain::{Baseline, Limits, Options, Progress, Silent, TargetChoice, exp
 pub use input::{Inputs, Row};
 pub use labels::Labels;
 pub use model::Model;
+pub use pellucid_compile::Coverage;
+pub use pellucid_runtime::Engine;
 pub use write::{Format, Outputs};

@@ -168,6 +168,36 @@ fn refused(path: &Path, problem: impl Into<String>) -> Error {
     Error::Output { path: path.to_owned(), problem: problem.into() }
 }
 
+/// Checks that a file can be written, before any work: its folder exists and can be written to, and it is none of
+/// `inputs`.
+///
+/// # Errors
+/// What stands in the way, and what to do.
+pub fn check_file<I: AsRef<Path>>(path: &Path, inputs: &[I]) -> Result<(), Error> {
+    let same = |input: &I| input.as_ref().canonicalize().ok();
+    if path.canonicalize().is_ok_and(|path| inputs.iter().filter_map(same).any(|input| input == path)) {
+        return Err(refused(path, "it is one of the inputs; choose another name"));
+    }
+    if path.is_dir() {
+        return Err(refused(path, "it is a folder; name a file"));
+    }
+    in_folder(path)
+}
+
+fn in_folder(path: &Path) -> Result<(), Error> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(refused(
+            path,
+            format!("the folder {} does not exist; create it first", folder.display()),
+        ));
+    }
+    writable(folder, path)
+}
+
 fn destination(path: &Path, formats: &[Format]) -> Result<Destination, Error> {
     let pictures = formats.contains(&Format::Png);
     let endings: Vec<String> = formats.iter().map(|format| format!(".{}", format.ending())).collect();
@@ -193,17 +223,7 @@ fn destination(path: &Path, formats: &[Format]) -> Result<Destination, Error> {
         .iter()
         .find(|format| format.ending() == ending || (**format == Format::Html && ending == "htm"))
         .ok_or_else(|| refused(path, format!("ending .{ending} found, expected one of {endings}")))?;
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    if !folder.is_dir() {
-        return Err(refused(
-            path,
-            format!("the folder {} does not exist; create it first", folder.display()),
-        ));
-    }
-    writable(folder, path)?;
+    in_folder(path)?;
     Ok(Destination::File(path.to_owned(), *format))
 }
 

@@ -1,0 +1,246 @@
+//! What the command line takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Opens any trained model: how it predicts, what decided, and how far that can be trusted.
+#[derive(Debug, Parser)]
+#[command(name = "pellucid", version, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Explain an embedded photograph with the embedded network; writes report.html
+    #[command(after_help = "Example:\n  pellucid demo -o report.html")]
+    Demo(Demo),
+    /// Explain what a model says of inputs
+    #[command(after_help = "Examples:\n  pellucid explain model.onnx cat.jpg -o report.html\n  \
+        pellucid explain model.onnx cat.jpg --method grad-cam --target tabby -o cat.png\n  \
+        pellucid explain model.onnx rows.npz --method smoothgrad --set samples=50 -o out.npz")]
+    Explain(Explain),
+    /// Compile a method into the model: prediction and attribution in one ONNX file
+    #[command(
+        after_help = "Examples:\n  pellucid compile model.onnx --method grad-cam -o explained.onnx\n  \
+        pellucid compile model.onnx --method integrated-gradients --set quadrature=gauss-legendre \
+        --set steps=32 --baseline zero -o explained.onnx"
+    )]
+    Compile(Compile),
+    /// Say what a model predicts
+    #[command(after_help = "Example:\n  pellucid predict model.onnx cat.jpg dog.jpg")]
+    Predict(Predict),
+    /// Say which rule meets which node of a model, before anything runs
+    #[command(after_help = "Example:\n  pellucid coverage model.onnx --method guided-backprop")]
+    Coverage(Coverage),
+    /// List the methods, or tell all about one
+    #[command(after_help = "Example:\n  pellucid methods integrated-gradients")]
+    Methods(Methods),
+    /// Print a model's graph with sizes
+    #[command(after_help = "Example:\n  pellucid show model.onnx")]
+    Show(Show),
+}
+
+/// Engine that computes.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(crate) enum EngineName {
+    /// Embedded, float32, several threads
+    #[default]
+    Rten,
+    /// Interpreter, float64, slow
+    Reference,
+}
+
+/// How models are run.
+#[derive(Debug, Args, Default)]
+pub(crate) struct Running {
+    /// Engine that computes
+    #[arg(long, value_enum, default_value_t, help_heading = "Running")]
+    pub(crate) engine: EngineName,
+    /// Threads; without it one a processor core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Running")]
+    pub(crate) threads: Option<u16>,
+    /// Rows run as one batch
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Running")]
+    pub(crate) batch: Option<u32>,
+    /// Most memory that a run may take, such as 2GiB; batches are split to fit
+    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Running")]
+    pub(crate) memory: Option<u64>,
+}
+
+/// How inputs and outputs are understood.
+#[derive(Debug, Args, Default)]
+pub(crate) struct Describing {
+    /// Names of the classes: one a line, or a JSON list
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: Option<PathBuf>,
+    /// How a picture is prepared, such as resize=256, crop=224, mean=0.485,0.456,0.406, std=…, range=0,1
+    #[arg(long = "image", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) image: Vec<(String, String)>,
+    /// The model's output that is explained; its first without it
+    #[arg(long, value_name = "OUTPUT")]
+    pub(crate) score: Option<String>,
+}
+
+/// Which method, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Choosing {
+    /// Method; `pellucid methods` lists them
+    #[arg(long, value_name = "NAME", default_value = "integrated-gradients")]
+    pub(crate) method: String,
+    /// A parameter of the method
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) set: Vec<(String, String)>,
+    /// The layer that layer methods look at: a value, node or module
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) layer: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Photograph: chelsea, coffee, camera or rocket
+    #[arg(value_name = "PHOTOGRAPH", default_value = "chelsea")]
+    pub(crate) photograph: String,
+    #[command(flatten)]
+    pub(crate) choosing: Choosing,
+    /// Files to write
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    pub(crate) output: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) running: Running,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    /// Pictures (PNG, JPEG, WebP) or arrays (.npy, .npz)
+    #[arg(required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) choosing: Choosing,
+    /// Class: top1, an index or a label; several separated by commas
+    #[arg(long, value_name = "CLASS", default_value = "top1")]
+    pub(crate) target: String,
+    /// What the input is compared with: zero, mean, blur or a file
+    #[arg(long, value_name = "zero|mean|blur|FILE", default_value = "zero")]
+    pub(crate) baseline: String,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Files to write, by ending: .png .svg .html .npz .npy .json; or a folder
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Vec<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) describing: Describing,
+    #[command(flatten)]
+    pub(crate) running: Running,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compile {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) choosing: Choosing,
+    /// Fix the class: top1, an index or a label; without it the file takes an input `target`
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) target: Option<String>,
+    /// Fix the baseline: zero or a file; without it the file takes an input `baseline`
+    #[arg(long, value_name = "zero|FILE")]
+    pub(crate) baseline: Option<String>,
+    /// ONNX file to write
+    #[arg(short, long, value_name = "OUT.onnx")]
+    pub(crate) output: PathBuf,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) describing: Describing,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Predict {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    /// Pictures (PNG, JPEG, WebP) or arrays (.npy, .npz)
+    #[arg(required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Files to write, by ending: .npz .npy .json
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Vec<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) describing: Describing,
+    #[command(flatten)]
+    pub(crate) running: Running,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Coverage {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) choosing: Choosing,
+    /// The model's output that is explained; its first without it
+    #[arg(long, value_name = "OUTPUT")]
+    pub(crate) score: Option<String>,
+    /// List every node, not only a summary
+    #[arg(long)]
+    pub(crate) nodes: bool,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Methods {
+    /// One method
+    pub(crate) name: Option<String>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+        .filter(|(key, _)| !key.is_empty())
+        .ok_or_else(|| format!("{text:?} has no =; expected KEY=VALUE"))
+}
+
+/// A size such as 2GiB, 512MiB or 1000000.
+fn bytes(text: &str) -> Result<u64, String> {
+    let units = [
+        ("GiB", 1u64 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
+        ("GB", 1_000_000_000),
+        ("MB", 1_000_000),
+        ("B", 1),
+    ];
+    let (number, unit) = units
+        .iter()
+        .find_map(|(name, unit)| text.strip_suffix(name).map(|number| (number, *unit)))
+        .unwrap_or((text, 1));
+    number
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| format!("{text:?} is no size; expected a number and a unit, such as 2GiB or 512MiB"))
+}

@@ -1,0 +1,52 @@
+//! One file a command.
+
+pub(crate) mod compile;
+pub(crate) mod coverage;
+pub(crate) mod demo;
+pub(crate) mod explain;
+pub(crate) mod methods;
+pub(crate) mod predict;
+pub(crate) mod show;
+
+use std::path::{Path, PathBuf};
+
+use pellucid::{Baseline, Engine, Error, Labels, Limits, Model, TargetChoice};
+
+use crate::arguments::{Describing, EngineName, Running};
+
+/// Opens a model and adds what the arguments say of it.
+fn open(path: &Path, describing: &Describing) -> Result<Model, Error> {
+    let mut model = Model::open(path)?;
+    if let Some(labels) = &describing.labels {
+        model = model.with_labels(Labels::read(labels)?);
+    }
+    model.with_preprocessing(&describing.image)
+}
+
+fn limits(running: &Running) -> Limits {
+    Limits {
+        engine: match running.engine {
+            EngineName::Rten => Engine::Rten,
+            EngineName::Reference => Engine::Reference,
+        },
+        threads: running.threads.map(usize::from),
+        memory: running.memory,
+        batch: running.batch.and_then(|rows| usize::try_from(rows).ok()),
+    }
+}
+
+fn baseline(text: &str) -> Baseline {
+    match text {
+        "zero" => Baseline::Zero,
+        "mean" => Baseline::Mean,
+        "blur" => Baseline::Blur,
+        file => Baseline::File(PathBuf::from(file)),
+    }
+}
+
+/// Classes separated by commas. A label may hold commas itself, so the whole text is tried as a label first.
+fn targets(model: &Model, text: &str) -> Vec<TargetChoice> {
+    let whole = model.labels().is_some_and(|labels| labels.iter().any(|label| label == text));
+    let parts: Vec<&str> = if whole { vec![text] } else { text.split(',').collect() };
+    parts.into_iter().map(TargetChoice::parse).collect()
+}

@@ -1,0 +1,200 @@
+//! Compiling: prediction and attribution in one file; and coverage, what a compilation would meet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pellucid_compile::methods::Form;
+use pellucid_compile::passes::lower;
+use pellucid_compile::{
+    Artefact, Baseline as Start, Coverage, Options as CompileOptions, Points, Quadrature, Request, Target,
+    artefact, coverage as covered,
+};
+use pellucid_graph::onnx::{self, EncodeOptions};
+use pellucid_graph::{Dim, Graph};
+
+use crate::error::Error;
+use crate::explain::{Baseline, Chosen, Options, TargetChoice};
+use crate::model::Model;
+use crate::npy;
+
+/// What a compiled file starts paths from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum ArtefactBaseline {
+    /// An input of the file.
+    #[default]
+    Input,
+    /// Fixed: zero, or arrays of one row.
+    Fixed(Baseline),
+}
+
+/// What a compiled file asks for, besides the method and its settings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ArtefactOptions {
+    /// The class; `None` makes it an input named `target`.
+    pub target: Option<TargetChoice>,
+    /// The baseline.
+    pub baseline: ArtefactBaseline,
+}
+
+/// A compiled file.
+#[derive(Debug, Clone)]
+pub struct CompiledModel {
+    /// The ONNX file.
+    pub bytes: Vec<u8>,
+    /// Inputs that it takes besides the model's.
+    pub inputs: Vec<String>,
+    /// Outputs that it gives besides the model's.
+    pub outputs: Vec<String>,
+    /// The layer looked at.
+    pub layer: Option<String>,
+    /// Settings that were used, defaults included.
+    pub settings: Vec<(String, String)>,
+    /// What else should be known, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Compiles a method into the model: one file of standard operators that gives prediction and attribution.
+///
+/// # Errors
+/// Methods and settings that only run on the host; nodes that the method cannot pass, all of them; sizes that must be
+/// known and are not.
+pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Result<CompiledModel, Error> {
+    let mut chosen = Chosen::new(options)?;
+    let Form::Compiled(build) = chosen.definition.form else {
+        return Err(Error::Setting {
+            name: "method".to_owned(),
+            problem: format!(
+                "{} evaluates the model from outside and cannot be compiled: use explain",
+                options.method
+            ),
+        });
+    };
+    let mut notes = Vec::new();
+    if chosen.settings.text("quadrature") == Some("adaptive") && !chosen.settings.is_given("quadrature") {
+        chosen.settings.choose("quadrature", "gauss-legendre");
+        if !chosen.settings.is_given("steps") {
+            chosen.settings.choose("steps", "50");
+        }
+        notes.push(format!(
+            "adaptive quadrature decides while running: {} Gauss-Legendre points were compiled instead",
+            chosen.settings.integer("steps")
+        ));
+    }
+    let method = build(&chosen.settings)?;
+    if let Points::Path { quadrature: Quadrature::Adaptive { .. }, .. } = method.points {
+        return Err(Error::Setting {
+            name: "quadrature".to_owned(),
+            problem: "adaptive decides while running and cannot be compiled: set gauss-legendre or trapezoid"
+                .to_owned(),
+        });
+    }
+    let target = match &wanted.target {
+        None => Target::Input,
+        Some(TargetChoice::Top) => Target::Top,
+        Some(TargetChoice::Index(index)) => Target::Index(*index),
+        Some(TargetChoice::Label(label)) => Target::Index(model.class(label)?),
+        Some(TargetChoice::Rows(_)) => {
+            return Err(Error::Setting {
+                name: "target".to_owned(),
+                problem: "a file has one fixed class, or takes classes as an input: leave it out".to_owned(),
+            });
+        }
+    };
+    let compile_options = CompileOptions {
+        request: Request { target, output: options.score.clone(), layer: chosen.layer.clone() },
+        baseline: start(model, &wanted.baseline)?,
+        chunk: chosen.settings.integer("chunk"),
+    };
+    let Artefact { mut graph, inputs, outputs, layer, unit } =
+        artefact(model.graph(), &method, &compile_options)?;
+    let described = model.description().to_metadata();
+    graph.metadata.extend(described);
+    let mut settings: Vec<(String, String)> =
+        chosen.settings.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    settings.retain(|(key, _)| key != "tolerance");
+    graph.metadata.insert(
+        "pellucid.explanation".to_owned(),
+        serde_json::json!({
+            "method": chosen.definition.name,
+            "settings": settings.iter().cloned().collect::<BTreeMap<String, String>>(),
+            "layer": layer,
+            "unit": unit.name(),
+            "inputs": inputs,
+            "outputs": outputs,
+            "version": env!("CARGO_PKG_VERSION"),
+        })
+        .to_string(),
+    );
+    let encoded = onnx::encode(&lower(&graph.pruned()?)?, &EncodeOptions::default())
+        .map_err(|error| Error::Model { place: model.name().to_owned(), problem: error.to_string() })?;
+    Ok(CompiledModel { bytes: encoded.model, inputs, outputs, layer, settings, notes })
+}
+
+fn start(model: &Model, baseline: &ArtefactBaseline) -> Result<Start, Error> {
+    let refused = |problem: String| Error::Setting { name: "baseline".to_owned(), problem };
+    match baseline {
+        ArtefactBaseline::Input => Ok(Start::Input),
+        ArtefactBaseline::Fixed(Baseline::Zero) => Ok(Start::Zero),
+        ArtefactBaseline::Fixed(Baseline::Mean | Baseline::Blur) => Err(refused(
+            "mean and blur depend on the input and cannot be fixed in a file: leave it out and feed it"
+                .to_owned(),
+        )),
+        ArtefactBaseline::Fixed(Baseline::File(path)) => {
+            start(model, &ArtefactBaseline::Fixed(Baseline::Given(npy::read_arrays(path)?)))
+        }
+        ArtefactBaseline::Fixed(Baseline::Given(arrays)) => {
+            let mut tensors = BTreeMap::new();
+            let inputs: Vec<String> = model.inputs().map(|input| input.name.clone()).collect();
+            for (name, array) in arrays {
+                let name = if arrays.len() == 1 && inputs.len() == 1 { &inputs[0] } else { name };
+                let input = model.inputs().find(|input| input.name == *name).ok_or_else(|| {
+                    Error::Unknown { kind: "input", found: name.clone(), valid: inputs.clone() }
+                })?;
+                let shape = array.shape();
+                let fits = input.shape.as_ref().is_none_or(|wanted| {
+                    wanted.len() == shape.len()
+                        && wanted
+                            .iter()
+                            .zip(shape)
+                            .skip(1)
+                            .all(|(dim, size)| dim.size().is_none_or(|dim| dim == *size))
+                });
+                if !fits || shape.first() != Some(&1) {
+                    return Err(refused(format!(
+                        "{name:?} has shape {shape:?}; expected [1, …] as the input takes it"
+                    )));
+                }
+                let tensor = array.to_tensor().map_err(|error| refused(error.to_string()))?;
+                tensors.insert(name.clone(), tensor);
+            }
+            Ok(Start::Fixed(tensors))
+        }
+    }
+}
+
+/// What a method would meet in a model, before anything runs.
+///
+/// # Errors
+/// Unknown methods, settings and layers; models without an output to explain.
+pub fn coverage(model: &Model, options: &Options) -> Result<Coverage, Error> {
+    let chosen = Chosen::new(options)?;
+    let method = chosen.method()?;
+    let request = Request { target: Target::Input, output: options.score.clone(), layer: chosen.layer };
+    Ok(covered(&typical(model.graph())?, &method, &request)?)
+}
+
+/// The model with the sizes that are not known set to 224, a common size of pictures, so that the sizes inside are
+/// known; the rows stay free.
+fn typical(graph: &Graph) -> Result<Graph, Error> {
+    let rows: BTreeSet<String> = graph
+        .inputs()
+        .iter()
+        .filter_map(|id| graph.value(*id).shape.as_ref()?.first().and_then(Dim::as_symbol).map(str::to_owned))
+        .collect();
+    let sizes: BTreeMap<String, i64> = graph
+        .symbols()
+        .into_iter()
+        .filter(|symbol| !rows.contains(symbol))
+        .map(|symbol| (symbol, 224))
+        .collect();
+    if sizes.is_empty() { Ok(graph.clone()) } else { Ok(graph.bind(&sizes)?) }
+}

@@ -1,0 +1,60 @@
+//! The registry of all methods: those that compile to a graph, and those that evaluate the model from outside.
+
+use pellucid_compile::methods as compiled;
+pub use pellucid_compile::methods::{Claim, Definition, Form, Parameter, ParameterKind, Source};
+
+use crate::error::Error;
+
+/// Occlusion, which evaluates the model with windows covered.
+pub const OCCLUSION: Definition = Definition {
+    name: "occlusion",
+    summary: "How much the score loses when a window of the input is covered by the baseline",
+    formula: "A_i = mean over windows W with i ∈ W of f(x) − f(x with W set to the baseline)",
+    source: Source {
+        authors: "M. D. Zeiler, R. Fergus",
+        year: 2014,
+        title: "Visualizing and Understanding Convolutional Networks",
+        id: "arXiv:1311.2901",
+    },
+    parameters: &[
+        Parameter {
+            name: "window",
+            summary: "size of the window: one number for every spatial axis, or sizes of the last axes joined by x; \
+                      without it a seventh of the input's size, or single numbers of a vector",
+            kind: ParameterKind::Sizes,
+            default: "",
+        },
+        Parameter {
+            name: "stride",
+            summary: "step of the window, as window; without it half a window",
+            kind: ParameterKind::Sizes,
+            default: "",
+        },
+    ],
+    claims: &[],
+    cost: "one forward a window",
+    signed: true,
+    baseline: true,
+    layer: false,
+    form: Form::Host,
+};
+
+/// Every method, sorted by name.
+pub fn all() -> Vec<&'static Definition> {
+    let mut all: Vec<&'static Definition> = compiled::ALL.to_vec();
+    all.push(&OCCLUSION);
+    all.sort_by_key(|definition| definition.name);
+    all
+}
+
+/// The method named `name`.
+///
+/// # Errors
+/// [`Error::Unknown`] with every name.
+pub fn find(name: &str) -> Result<&'static Definition, Error> {
+    all().into_iter().find(|definition| definition.name == name).ok_or_else(|| Error::Unknown {
+        kind: "method",
+        found: name.to_owned(),
+        valid: all().iter().map(|definition| definition.name.to_owned()).collect(),
+    })
+}
