@@ -11,6 +11,12 @@ use crate::weights;
 /// Bytes that a folded constant may always have.
 const SMALL: usize = 1 << 20;
 
+/// Rules that may make no node of these: the constant is shared, not copied.
+const ALIASES: &[&str] = &["Cast", "CastLike", "Dropout", "Identity"];
+
+/// Nodes that give a constant another shape: its bytes are shared.
+const RESHAPES: &[&str] = &["Flatten", "Reshape", "Squeeze", "Unsqueeze"];
+
 /// The tensor in the element type it is computed in: floats as `float32`, integers as `int64`, `bool` as it is.
 ///
 /// rten 0.27 has no 16-bit float and reads `float64` as `float32`; widening here lets sessions share the result.
@@ -40,6 +46,12 @@ pub(super) fn fold(rewrite: &mut Rewrite<'_>) -> Step<bool> {
     if transposes_matrix(node) && rewrite.consumers(0).all(|consumer| consumer == "MatMul") {
         // Products read it as it lies.
         return Ok(false);
+    }
+    if ALIASES.contains(&node.operator.as_str()) {
+        return Ok(false);
+    }
+    if RESHAPES.contains(&node.operator.as_str()) {
+        return reshape(rewrite);
     }
     let mut tensors = Vec::with_capacity(node.inputs.len());
     for input in &node.inputs {
@@ -89,5 +101,20 @@ pub(super) fn fold(rewrite: &mut Rewrite<'_>) -> Step<bool> {
         let constant = rewrite.constant(tensor)?;
         rewrite.values[output.index()] = Some(constant);
     }
+    Ok(true)
+}
+
+/// A constant under other sizes.
+fn reshape(rewrite: &mut Rewrite<'_>) -> Step<bool> {
+    let (Some(input), Some(output)) = (rewrite.node.input(0), rewrite.node.output(0)) else {
+        return Ok(false);
+    };
+    let Some(tensor) = rewrite.values[input.index()].and_then(|id| rewrite.graph.constant(id)) else {
+        return Ok(false);
+    };
+    let Some(shape) = rewrite.source.value(output).static_shape() else { return Ok(false) };
+    let Ok(tensor) = tensor.reshaped(shape) else { return Ok(false) };
+    let constant = rewrite.constant(tensor)?;
+    rewrite.values[output.index()] = Some(constant);
     Ok(true)
 }
