@@ -120,13 +120,11 @@ struct Copy<'s> {
 
 impl<'s> Copy<'s> {
     fn new(source: &'s Graph, prefix: &str) -> Result<Self> {
-        let graph = Graph {
-            name: source.name.clone(),
-            producer: source.producer.clone(),
-            description: source.description.clone(),
-            metadata: source.metadata.clone(),
-            ..Graph::default()
-        };
+        let mut graph = Graph::new();
+        graph.name.clone_from(&source.name);
+        graph.producer.clone_from(&source.producer);
+        graph.description.clone_from(&source.description);
+        graph.metadata.clone_from(&source.metadata);
         let inputs_in_order = source.inputs().is_sorted();
         if !inputs_in_order {
             return Err(CompileError::Model("inputs are not in the order of their definition".to_owned()));
@@ -178,8 +176,11 @@ impl<'s> Copy<'s> {
 
     fn node(&mut self, id: NodeId, prune: Prune, replace: &mut dyn Replace) -> Result<()> {
         let node = self.source.node(id);
-        let inputs =
-            node.inputs.iter().map(|input| self.renumbered(*input)).collect::<Result<Vec<Option<ValueId>>>>()?;
+        let inputs = node
+            .inputs
+            .iter()
+            .map(|input| self.renumbered(*input))
+            .collect::<Result<Vec<Option<ValueId>>>>()?;
         self.builder.annotate(&node.name, &node.metadata);
         let site = Site {
             builder: &self.builder,
@@ -193,7 +194,7 @@ impl<'s> Copy<'s> {
         self.builder.check()?;
         let stand_ins = match replaced {
             Some(ids) => self.name_outputs(node, &ids)?,
-            None => self.keep(node, inputs, prune, replace)?,
+            None => self.keep(id, inputs, prune, replace)?,
         };
         for (old, new) in node.outputs.iter().zip(stand_ins) {
             if let Some(old) = old {
@@ -218,15 +219,18 @@ impl<'s> Copy<'s> {
 
     fn keep(
         &self,
-        node: &Node,
+        id: NodeId,
         inputs: Vec<Option<ValueId>>,
         prune: Prune,
         replace: &mut dyn Replace,
     ) -> Result<Vec<Option<ValueId>>> {
+        let node = self.source.node(id);
         let mut attributes = node.attributes.clone();
-        for attribute in attributes.values_mut() {
+        for (attribute_name, attribute) in &mut attributes {
             if let Attribute::Graph(body) = attribute {
-                let mut rewritten = rewrite(body, &self.prefix, prune, replace)?;
+                // Names in a body must differ from those around it.
+                let prefix = format!("{}.{}.{attribute_name}", self.prefix, id.index());
+                let mut rewritten = rewrite(body, &prefix, prune, replace)?;
                 for (_, outer) in rewritten.captures() {
                     self.renumbered(Some(outer))?;
                 }
