@@ -1,0 +1,105 @@
+//! `docs/methods.md`, from the registry of methods.
+
+use std::fmt::Write;
+
+use pellucid::methods::{self, Definition, Form, ParameterKind};
+
+use super::{COMMAND, cell};
+
+/// The whole document.
+pub(super) fn document() -> String {
+    let methods = methods::all();
+    let mut text = format!(
+        "# Methods\n\n\
+         Generated from the registry by `{COMMAND}`. `pellucid methods NAME` prints the same.\n\n\
+         `f` is the score that is explained: the target's logit, or, where the network ends in a softmax, what goes into \
+         it. `x` is the input, `x′` the baseline, `dy` and `dx` the signals at an operator's output and input.\n\n\
+         A claim is an axiom that the method satisfies: *completeness*: the values sum to score − baseline score, up to \
+         the quadrature error; *linearity*: the attribution of a·f + b·g is that of f times a plus that of g times b; \
+         *implementation-invariance*: two graphs that compute the same function get the same attribution; *dummy*: an \
+         input that the score does not depend on gets 0.\n\n\
+         | method | what it computes | form | claims |\n|---|---|---|---|\n"
+    );
+    for definition in &methods {
+        row(&mut text, definition);
+    }
+    for definition in &methods {
+        section(&mut text, definition);
+    }
+    text
+}
+
+fn form(definition: &Definition) -> &'static str {
+    match definition.form {
+        Form::Compiled(_) => "compiled",
+        Form::Host => "host",
+    }
+}
+
+fn claims(definition: &Definition) -> String {
+    let names: Vec<&str> = definition.claims.iter().map(|claim| claim.name()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn row(text: &mut String, definition: &Definition) {
+    let name = definition.name;
+    let (summary, claims) = (cell(definition.summary), claims(definition));
+    let _ = writeln!(text, "| [{name}](#{name}) | {summary} | {} | {claims} |", form(definition));
+}
+
+fn section(text: &mut String, definition: &Definition) {
+    let source = definition.source;
+    let _ = write!(
+        text,
+        "\n## {}\n\n{}.\n\n    {}\n\n",
+        definition.name,
+        definition.summary.trim_end_matches('.'),
+        definition.formula
+    );
+    let _ = writeln!(text, "- Source: {} ({}), {}, {}", source.authors, source.year, source.title, source.id);
+    let _ = writeln!(text, "- Claims: {}", claims(definition));
+    let _ = writeln!(text, "- Cost: {}", definition.cost);
+    let _ = writeln!(text, "- Values: {}", if definition.signed { "signed" } else { "0 and above" });
+    let _ = writeln!(text, "- Compares with a baseline: {}", if definition.baseline { "yes" } else { "no" });
+    let _ = writeln!(text, "- Looks at a layer: {}", if definition.layer { "yes" } else { "no" });
+    let runs = match definition.form {
+        Form::Compiled(_) => "as one graph, on any engine, and in the file that `compile` writes",
+        Form::Host => "by evaluating the model from outside; it does not compile into a file",
+    };
+    let _ = writeln!(text, "- Runs: {runs}");
+    if definition.parameters.is_empty() {
+        return;
+    }
+    text.push_str("\n| `--set` | meaning | values | default |\n|---|---|---|---|\n");
+    for parameter in definition.parameters {
+        let default = if parameter.default.is_empty() { "–" } else { parameter.default };
+        let (summary, values) = (cell(parameter.summary), cell(&values(parameter.kind)));
+        let _ = writeln!(text, "| `{}` | {summary} | {values} | {default} |", parameter.name);
+    }
+}
+
+fn values(kind: ParameterKind) -> String {
+    match kind {
+        ParameterKind::Integer { min, max } => format!("a whole number from {min} to {max}"),
+        ParameterKind::Number { min, max } => format!("a number from {min} to {max}"),
+        ParameterKind::Choice(words) => words.join(", "),
+        ParameterKind::Sizes => "sizes joined by x, such as 32 or 32x32".to_owned(),
+        ParameterKind::Text => "text".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_is_told_whole() {
+        let text = document();
+        let expected = "\n## integrated-gradients\n";
+        let start = text.find(expected).unwrap();
+        let section = &text[start..];
+        assert!(section.contains("arXiv:1703.01365"), "{section}");
+        assert!(section.contains("| `steps` |"), "{section}");
+        assert!(section.contains("- Compares with a baseline: yes"), "{section}");
+    }
+}

@@ -1,0 +1,93 @@
+//! `docs/operators.md`, from the tables of operators.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use pellucid_compile::ops;
+use pellucid_graph::{ElementType, Graph, Node, ValueId, operators};
+
+use super::{COMMAND, cell};
+
+/// The whole document.
+pub(super) fn document() -> String {
+    let mut text = format!(
+        "# Operators\n\n\
+         Generated from the tables of operators by `{COMMAND}`.\n\n\
+         Models of opset 7 to 24 are read, and brought to the forms of opset 18 as they are read; *since* is the opset of \
+         the form used. `Gelu` and `Swish` stand for themselves in a graph and are written in older operators where a \
+         file or an engine lacks them. *Kind* is what an operator is to a rule; two are given where it depends on \
+         whether the other factors (weights, limits) are constants. *At kinks and ties* is the convention where the \
+         derivative is not unique.\n\n\
+         An operator without a kind can be run and predicted with; a model in which it lies between the input and what is \
+         explained is refused, with the node's name, before anything runs.\n\n\
+         | operator | since | inputs | outputs | kind | derivative | at kinks and ties |\n|---|---|---|---|---|---|---|\n"
+    );
+    for operator in operators::all() {
+        let known = ops::lookup(operator.name);
+        let kind = known.map_or_else(|| "–".to_owned(), kinds);
+        let derivative = match known {
+            None => "no",
+            Some(known) if known.vjp.is_none() => "zero",
+            Some(_) => "yes",
+        };
+        let convention = known.map_or("", |known| known.convention);
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} | {kind} | {derivative} | {} |",
+            operator.name,
+            operator.since,
+            operator.inputs,
+            operator.outputs,
+            cell(convention)
+        );
+    }
+    text
+}
+
+/// The kinds that an operator may have: with other inputs free, and with other inputs constant.
+fn kinds(operator: &ops::Operator) -> String {
+    let mut graph = Graph::new();
+    let free = |graph: &mut Graph, name: &str| graph.add_input(name, ElementType::F32, None).ok();
+    let constant = |graph: &mut Graph, name: &str| {
+        let zero = pellucid_graph::Tensor::scalar(ElementType::F32, 0.0);
+        graph.add_constant(name, zero).ok()
+    };
+    let (a, b) = (free(&mut graph, "a"), free(&mut graph, "b"));
+    let (c, d) = (constant(&mut graph, "c"), constant(&mut graph, "d"));
+    let alone = kind(operator, &graph, [a, b, b]);
+    let weighted = kind(operator, &graph, [a, c, d]);
+    if alone == weighted { alone } else { format!("{weighted} (constants), {alone}") }
+}
+
+fn kind(operator: &ops::Operator, graph: &Graph, inputs: [Option<ValueId>; 3]) -> String {
+    let node = Node {
+        operator: operator.name.to_owned(),
+        name: String::new(),
+        inputs: inputs.to_vec(),
+        outputs: Vec::new(),
+        attributes: BTreeMap::new(),
+        metadata: BTreeMap::new(),
+    };
+    (operator.kind)(graph, &node).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_depend_on_constants_where_they_do() {
+        let kinds = |name: &str| super::kinds(ops::lookup(name).unwrap());
+        assert_eq!(kinds("Relu"), "rectifier");
+        assert_eq!(kinds("Mul"), "linear (constants), bilinear");
+        assert_eq!(kinds("Clip"), "rectifier (constants), saturating");
+    }
+
+    /// A derivative of an operator that no graph may hold would never be used.
+    #[test]
+    fn operators_with_a_derivative_are_operators_of_the_graph() {
+        for operator in ops::all() {
+            assert!(operators::lookup(operator.name).is_some(), "{}", operator.name);
+        }
+    }
+}
