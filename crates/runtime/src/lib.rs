@@ -109,8 +109,8 @@ pub trait Session: Send + Sync {
     fn run(&self, inputs: &[(&str, &Array)], outputs: &[&str]) -> Result<Vec<Array>, RuntimeError>;
 
     /// Bytes at the peak of a run that computes `outputs`, the symbols in the inputs' sizes standing for `sizes`:
-    /// weights once, and every value from where it is made to where it is last read. Values whose size depends on
-    /// data count nothing.
+    /// weights once, and every value from where it is made to where it is last read, with a margin for what the
+    /// engine holds back. An estimate that depends on sizes alone. Values whose size depends on data count nothing.
     ///
     /// # Errors
     /// Outputs that are unknown or cannot be computed.

@@ -2,14 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pellucid_graph::{ElementType, Graph, Origin, ValueId, element_count};
+use pellucid_graph::{ElementType, Graph, NodeId, Origin, ValueId, element_count};
 
 use crate::Session;
 use crate::error::RuntimeError;
 
-/// Bytes at the peak of running `graph`, all of whose sizes are bound: constants once, inputs and outputs throughout,
-/// every other value from the node that makes it to the last that reads it. `width` is the bytes of an element.
-pub(crate) fn peak(graph: &Graph, width: impl Fn(ElementType) -> u64) -> u64 {
+/// Bytes of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bytes {
+    /// Constants, once, and what is fed.
+    pub(crate) held: u64,
+    /// The most that computed values take together.
+    pub(crate) computed: u64,
+}
+
+/// Bytes of running the nodes of `graph`, all of whose sizes are bound, in `order`: outputs are kept, every other value
+/// lives from the node that makes it to the last that reads it. `width` is the bytes of an element.
+pub(crate) fn bytes(graph: &Graph, order: &[NodeId], width: impl Fn(ElementType) -> u64) -> Bytes {
     let bytes = |id: ValueId| {
         let value = graph.value(id);
         let width = width(value.element.unwrap_or(ElementType::F32));
@@ -20,35 +29,34 @@ pub(crate) fn peak(graph: &Graph, width: impl Fn(ElementType) -> u64) -> u64 {
     };
     let kept: BTreeSet<ValueId> = graph.outputs().iter().copied().collect();
     let mut last: BTreeMap<ValueId, usize> = BTreeMap::new();
-    for id in graph.node_ids() {
-        for value in graph.dependencies(id) {
-            last.insert(value, id.index());
+    for (step, id) in order.iter().enumerate() {
+        for value in graph.dependencies(*id) {
+            last.insert(value, step);
         }
     }
     let made = |id: &ValueId| matches!(graph.value(*id).origin, Origin::Node(..));
-    let mut live: u64 =
-        graph.value_ids().filter(|id| !made(id)).fold(0, |sum, id| sum.saturating_add(bytes(id)));
-    let mut highest = live;
-    for id in graph.node_ids() {
-        let node = graph.node(id);
+    let held = graph.value_ids().filter(|id| !made(id)).fold(0u64, |sum, id| sum.saturating_add(bytes(id)));
+    let (mut live, mut computed) = (0u64, 0u64);
+    for (step, id) in order.iter().enumerate() {
+        let node = graph.node(*id);
         for output in node.outputs.iter().flatten() {
             live = live.saturating_add(bytes(*output));
         }
-        highest = highest.max(live.saturating_add(workspace(graph, id)));
-        let read: BTreeSet<ValueId> = graph.dependencies(id).into_iter().collect();
+        computed = computed.max(live.saturating_add(workspace(graph, *id)));
+        let read: BTreeSet<ValueId> = graph.dependencies(*id).into_iter().collect();
         let unread = node.outputs.iter().flatten().filter(|output| !last.contains_key(output));
-        let done = read.iter().filter(|value| last.get(value) == Some(&id.index()));
+        let done = read.iter().filter(|value| last.get(value) == Some(&step));
         for value in done.chain(unread) {
             if made(value) && !kept.contains(value) {
                 live = live.saturating_sub(bytes(*value));
             }
         }
     }
-    highest
+    Bytes { held, computed }
 }
 
 /// Bytes that a node needs beside its inputs and outputs: the columns of a transposed convolution.
-fn workspace(graph: &Graph, id: pellucid_graph::NodeId) -> u64 {
+fn workspace(graph: &Graph, id: NodeId) -> u64 {
     let node = graph.node(id);
     if node.operator != "ConvTranspose" {
         return 0;

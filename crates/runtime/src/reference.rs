@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pellucid_graph::{Graph, ValueId};
+use pellucid_graph::{Graph, NodeId, ValueId};
 use pellucid_reference::Array as ReferenceArray;
 
 use crate::array::Array;
@@ -35,7 +35,10 @@ impl ReferenceSession {
         outputs.sort_unstable();
         outputs.dedup();
         graph.set_outputs(outputs);
-        Ok(memory::peak(&graph.pruned()?.bind(sizes)?, |_| 8))
+        let graph = graph.pruned()?.bind(sizes)?;
+        let order: Vec<NodeId> = graph.node_ids().collect();
+        let bytes = memory::bytes(&graph, &order, |_| 8);
+        Ok(bytes.held.saturating_add(bytes.computed))
     }
 }
 

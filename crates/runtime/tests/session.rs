@@ -242,9 +242,10 @@ fn memory_is_computed_before_the_run() {
     let graph = network();
     let free = session(&graph);
     let at = |n: i64| free.peak_bytes(&BTreeMap::from([("n".to_owned(), n)]), &["y"]).unwrap();
-    // 16 maps of 32² live on both sides of the first activation, beside the input and the weights.
+    // 16 maps of 32² live on both sides of the first activation, beside the input and the weights; rten's buffers
+    // count twice.
     let weights = 4 * (16 * 27 + 32 * 144 + 320);
-    assert_eq!(at(1), weights + 4 * 1024 * (3 + 16 + 16));
+    assert_eq!(at(1), weights + 4 * 1024 * (3 + 2 * (16 + 16)));
     assert_eq!(at(8) - weights, 8 * (at(1) - weights));
     let allowed = at(5);
     let session = open(&graph, &Options { memory: Some(allowed), ..Options::default() }).unwrap();
@@ -380,4 +381,17 @@ fn division_is_exact_before_a_step() {
     for (k, y) in y[0].to_f32().iter().enumerate() {
         assert!((f64::from(*y) - k as f64).abs() < 0.5, "{k}: {y}");
     }
+}
+
+#[test]
+fn long_chains_do_not_overflow_the_stack() {
+    let mut graph = Graph::new();
+    let mut y = graph.add_input("x", ElementType::F32, shape(&[2])).unwrap();
+    for k in 0..50_000 {
+        y = graph.push_one(NewNode::new("Neg", &[y], format!("y{k}"))).unwrap();
+    }
+    graph.add_output(y).unwrap();
+    let x = random(&[2]);
+    let y = session(&graph).run(&[("x", &x)], &["y49999"]).unwrap();
+    assert_eq!(y[0], x);
 }

@@ -1,6 +1,7 @@
 //! rten as an engine.
 
 mod plan;
+mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,6 +43,12 @@ struct Key {
     /// Values that are asked for.
     wanted: Vec<ValueId>,
 }
+
+/// Graphs of more nodes are planned on a stack of their own.
+const SHALLOW: usize = 1000;
+
+/// Bytes of stack for a node, several times what was seen.
+const FRAME: usize = 4096;
 
 /// More plans than this are not kept: callers ask for few sets of outputs.
 const PLANS: usize = 64;
@@ -130,7 +137,19 @@ impl RtenSession {
             values.push((input.node, view.into()));
         }
         let options = RunOptions::default().with_thread_pool(self.pool.clone());
-        guarded(|| plan.model.run(values, &plan.nodes, Some(options)).map_err(|error| error.to_string()))
+        let run =
+            move || plan.model.run(values, &plan.nodes, Some(options)).map_err(|error| error.to_string());
+        if plan.depth <= SHALLOW {
+            return guarded(run);
+        }
+        // rten plans by recursion, as deep as the graph, which could end the program.
+        std::thread::scope(|scope| {
+            let work = std::thread::Builder::new()
+                .stack_size(plan.depth.saturating_mul(FRAME))
+                .spawn_scoped(scope, || guarded(run))
+                .map_err(|error| failed(error.to_string()))?;
+            work.join().unwrap_or_else(|_| Err(failed("it panicked".to_owned())))
+        })
     }
 }
 
