@@ -4,7 +4,7 @@
 //! Only moves, casts and elementwise arithmetic are folded, and only up to a size: a product of matrices belongs to
 //! an engine.
 
-use pellucid_graph::{Dim, ElementType, Graph, Node, Tensor, ValueId, element_count};
+use pellucid_graph::{Attribute, Dim, ElementType, Graph, Node, Tensor, ValueId, element_count};
 use pellucid_reference::{Array, evaluate};
 
 use crate::build::Var;
@@ -99,8 +99,13 @@ impl Fold {
             return None;
         }
         let graph = site.builder.graph();
-        let constants = site
-            .inputs
+        // Of the value that gives a CastLike its type nothing else matters.
+        let cast = as_cast(site.source, node);
+        let (node, given) = match &cast {
+            Some(cast) => (cast, &site.inputs[..1]),
+            None => (node, site.inputs),
+        };
+        let constants = given
             .iter()
             .map(|input| match input {
                 None => Some(None),
@@ -138,6 +143,17 @@ impl Fold {
             count.is_some_and(|count| count <= self.limit_elements)
         })
     }
+}
+
+/// The Cast that a CastLike is.
+fn as_cast(graph: &Graph, node: &Node) -> Option<Node> {
+    let element = graph.value(node.output(0)?).element?;
+    (node.operator == "CastLike").then(|| Node {
+        operator: "Cast".to_owned(),
+        inputs: vec![node.input(0)],
+        attributes: [("to".to_owned(), Attribute::Int(i64::from(element.onnx_code())))].into(),
+        ..node.clone()
+    })
 }
 
 /// The one output of a node, where inference knows every element of it.

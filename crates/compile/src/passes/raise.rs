@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `gate` | Swish, Gelu, Mish, HardSwish, HardSigmoid | any product of x and a gate of x, in any order and association |
 //! | `clip` | Clip, HardSigmoid | Min, Max, Relu, Clip with numbers, nested |
-//! | `rectifier` | LeakyRelu, Relu, Elu | Where, Max; Elu scaled by 1 |
+//! | `rectifier` | LeakyRelu, Relu, Elu | Where, Max; Elu of a product with 1, and 1 times it |
 //! | `softplus` | Softplus | Where above a threshold; Log of Exp |
 //! | `layer_norm` | LayerNormalization | mean, centring, variance, root, and the affine steps after |
 //!

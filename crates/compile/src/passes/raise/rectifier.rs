@@ -14,7 +14,10 @@ pub(super) fn recognise(view: &View<'_>, last: &Piece<'_>) -> Option<Canonical> 
         "Elu" => {
             let argument = last.input(0)?;
             let x = unscaled(view, argument)?;
-            (x != argument).then(|| elu(last, x))
+            (x != argument).then(|| {
+                let alpha = Attribute::Float(last.float("alpha", 1.0));
+                Canonical::new("Elu", x).with("alpha", alpha)
+            })
         }
         operator if is_arithmetic(operator) => scaled_elu(view, last),
         _ => None,
@@ -92,14 +95,15 @@ fn leaky(x: ValueId, slope: f64) -> Canonical {
     Canonical::new("LeakyRelu", x).with("alpha", Attribute::Float(slope as f32))
 }
 
-/// 1 · elu(x; α)
+/// 1 · elu(x; α): a copy, so that the name of either value leads to the same node's result.
 fn scaled_elu(view: &View<'_>, last: &Piece<'_>) -> Option<Canonical> {
     values_under(view, last).into_iter().find_map(|gate| {
         let piece = view.of(gate, "Elu")?;
         let view = View::new(view.graph);
         let x = view.resolve(piece.input(0)?);
         let found = of_piece(&view, last, Atoms { x, gate: Some(gate) })?;
-        (found.is(&view, &Polynomial::of(&[(0, 1, 1.0)])) && view.fits(x)).then(|| elu(&piece, x))
+        (found.is(&view, &Polynomial::of(&[(0, 1, 1.0)])) && view.fits(x))
+            .then(|| Canonical::new("Identity", gate))
     })
 }
 
@@ -108,8 +112,4 @@ fn unscaled(view: &View<'_>, id: ValueId) -> Option<ValueId> {
     let identity = Polynomial::of(&[(1, 0, 1.0)]);
     let same = |x: &ValueId| of_value(view, id, *x).is_some_and(|found| found.is(view, &identity));
     candidates(view, id).into_iter().rfind(same).filter(|x| view.fits(*x))
-}
-
-fn elu(piece: &Piece<'_>, x: ValueId) -> Canonical {
-    Canonical::new("Elu", x).with("alpha", Attribute::Float(piece.float("alpha", 1.0)))
 }
