@@ -1,9 +1,12 @@
-//! Time of a forward pass of a network of ResNet-50's shape: `cargo run --release -p pellucid-runtime --example
-//! forward -- [batch] [threads]`.
+//! Time and memory of a network of ResNet-50's shape, forward or with its gradient:
+//! `cargo run --release -p pellucid-runtime --example resnet50 -- [batch] [threads] [gradient]`.
 #![expect(clippy::print_stdout, reason = "the figures are the program's result")]
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
+use pellucid_compile::methods::{ALL, Form, Settings};
+use pellucid_compile::{Request, Target};
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, NewNode, Tensor, ValueId};
 use pellucid_runtime::{Array, Options, open};
 
@@ -90,13 +93,30 @@ fn resnet50() -> Graph {
     net.graph
 }
 
+/// The network with the gradient of one class, and the name of what is asked for.
+fn program(gradient: bool) -> (Graph, String) {
+    let graph = resnet50();
+    if !gradient {
+        let name = graph.value(graph.outputs()[0]).name.clone();
+        return (graph, name);
+    }
+    let definition = ALL.iter().find(|method| method.name == "gradient").expect("it is in the registry");
+    let settings = Settings::new(definition, &[]).expect("nothing is set");
+    let Form::Compiled(build) = definition.form else { unreachable!("the gradient is compiled") };
+    let method = build(&settings).expect("the defaults are right");
+    let request = Request { target: Target::Index(3), ..Request::default() };
+    let program = pellucid_compile::program(&graph, &method, &request).expect("every node has a derivative");
+    let name = program.attributions[0].1.clone();
+    (program.graph, name)
+}
+
 fn main() {
+    let gradient = std::env::args().any(|argument| argument == "gradient");
     let mut arguments = std::env::args().skip(1).filter_map(|argument| argument.parse::<usize>().ok());
     let (batch, threads) = (arguments.next().unwrap_or(1).max(1), arguments.next());
-    let graph = resnet50();
+    let (graph, output) = program(gradient);
     let start = Instant::now();
     let session = open(&graph, &Options { threads, ..Options::default() }).expect("every node is supported");
-    let output = session.outputs()[0].name.clone();
     let count = batch * 3 * 224 * 224;
     let values = (0..count).map(|i| (i * 104_729 % 1009) as f32 / 504.5 - 1.0).collect();
     let x = Array::from_f32(&[batch, 3, 224, 224], values).expect("as many values as the shape says");
@@ -112,4 +132,11 @@ fn main() {
         .collect();
     times.sort_by(f64::total_cmp);
     println!("per image: median {:.1} ms, best {:.1} ms", times[times.len() / 2], times[0]);
+    let sizes = BTreeMap::from([("n".to_owned(), i64::try_from(batch).unwrap_or(i64::MAX))]);
+    let peak = session.peak_bytes(&sizes, &[&output]).expect("it ran");
+    println!("estimated peak: {} MB", peak >> 20);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if let Some(line) = status.lines().find(|line| line.starts_with("VmHWM")) {
+        println!("peak of the process: {}", line.trim_start_matches("VmHWM:").trim());
+    }
 }
