@@ -145,7 +145,7 @@ impl Fold {
     }
 }
 
-/// The Cast that a CastLike is.
+/// The Cast that a `CastLike` is.
 fn as_cast(graph: &Graph, node: &Node) -> Option<Node> {
     let element = graph.value(node.output(0)?).element?;
     (node.operator == "CastLike").then(|| Node {
@@ -174,7 +174,7 @@ fn known_contents(site: &Site<'_, '_>) -> Option<Vec<Tensor>> {
         .map(|t| vec![t])
 }
 
-/// The same function, each BatchNormalization after a Conv, ConvTranspose or Gemm folded into its weights.
+/// The same function, each `BatchNormalization` after a Conv, `ConvTranspose` or Gemm folded into its weights.
 ///
 /// A normalisation is folded where nothing else takes the product and the weights and statistics are constants. It
 /// computes W' = W·s and b' = (b − μ)·s + β with s = γ/√(σ² + ε) by output channel, in float64, rounded to the

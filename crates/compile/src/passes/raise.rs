@@ -6,11 +6,11 @@
 //!
 //! | file | canonical node | pieces |
 //! |---|---|---|
-//! | `gate` | Swish, Gelu, Mish, HardSwish, HardSigmoid | any product of x and a gate of x, in any order and association |
-//! | `clip` | Clip, HardSigmoid | Min, Max, Relu, Clip with numbers, nested |
-//! | `rectifier` | LeakyRelu, Relu, Elu | Where, Max; Elu of a product with 1, and 1 times it |
-//! | `softplus` | Softplus | Where above a threshold; Log of Exp |
-//! | `layer_norm` | LayerNormalization | mean, centring, variance, root, and the affine steps after |
+//! | `gate` | `Swish`, `Gelu`, `Mish`, `HardSwish`, `HardSigmoid`, `Softsign` | any product of x and a gate of x, in any order and association |
+//! | `clip` | `Clip`, `HardSigmoid` | Min, Max, Relu, Clip with numbers, nested |
+//! | `rectifier` | `LeakyRelu`, `Relu`, `Elu` | Where, Max; Elu of a product with 1, and 1 times it |
+//! | `softplus` | `Softplus` | Where above a threshold; Log of Exp |
+//! | `layer_norm` | `LayerNormalization` | mean, centring, variance, root, and the affine steps after |
 //!
 //! # Tolerance
 //! A number need only be as near to the canonical one as its element type can hold: 2·10⁻⁵ relative for float32 and

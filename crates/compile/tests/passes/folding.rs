@@ -102,7 +102,7 @@ fn nodes_that_cannot_be_computed_stay() {
 }
 
 /// `linear` and a normalisation of its `channels`.
-fn normalised<'g>(linear: Var<'g>, channels: usize) -> Var<'g> {
+fn normalised(linear: Var<'_>, channels: usize) -> Var<'_> {
     let b = linear.builder();
     let element = linear.element();
     let parameter = |offset| b.values(element, vec![channels], &numbers(channels, offset));

@@ -1,5 +1,8 @@
 //! Raising, lowering and folding against the interpreter.
 
+#![expect(clippy::unwrap_used, reason = "what tests share may panic as they do")]
+#![expect(clippy::approx_constant, reason = "numbers as people write them are what is tried")]
+
 mod folding;
 mod goldens;
 mod properties;

@@ -68,7 +68,7 @@ pub(crate) fn select<'g>(comparison: &str, a: Var<'g>, b: Var<'g>, yes: Var<'g>,
 }
 
 /// A number of another element type, cast to that of `x`.
-fn cast_like<'g>(x: Var<'g>, element: ElementType, number: f64) -> Var<'g> {
+fn cast_like(x: Var<'_>, element: ElementType, number: f64) -> Var<'_> {
     x.builder().op("CastLike", &[x.builder().scalar(element, number), x], &[])
 }
 
@@ -154,6 +154,7 @@ pub(crate) const SPELLINGS: &[Spelling] = &[
     spelling("hard sigmoid of limits in pieces", HARD_SIGMOID, |x| {
         min(max(x / 6.0 + 0.5, x.scalar(0.0)), x.scalar(1.0))
     }),
+    spelling("softsign", &[("Softsign", 1)], |x| x / (1.0 + x.apply("Abs"))),
     spelling("relu6 as min of max", CLIP, |x| min(max(x, x.scalar(0.0)), x.scalar(6.0))),
     spelling("relu6 as max of min", CLIP, |x| max(x.scalar(0.0), min(x.scalar(6.0), x))),
     spelling("relu6 as min of relu", CLIP, |x| min(x.relu(), x.scalar(6.0))),
@@ -253,6 +254,8 @@ pub(crate) const NEAR_MISSES: &[(&str, Formula)] = &[
     ("softplus with a low threshold", |x| select("Greater", x, x.scalar(2.0), x, x.apply("Softplus"))),
     ("softplus of the other branch", |x| select("Less", x, x.scalar(20.0), x, x.apply("Softplus"))),
     ("softplus over another x", |x| select("Greater", x, x.scalar(20.0), x * 2.0, x.apply("Softplus"))),
+    ("softsign with another sum", |x| x / (2.0 + x.apply("Abs"))),
+    ("softsign of another x", |x| (x + 1.0) / (1.0 + x.apply("Abs"))),
     ("log of another sum", |x| (x.exp() + 2.0).ln()),
     ("a maximum of a steeper line", |x| max(x, x * 2.0)),
     ("a choice at another place", |x| select("Greater", x, x.scalar(0.5), x, 0.125 * x)),

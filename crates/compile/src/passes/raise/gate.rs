@@ -1,4 +1,4 @@
-//! x times a gate of x: SiLU, GELU, Mish, HardSwish; and the piecewise linear gate alone.
+//! x times a gate of x: SiLU, GELU, Mish, `HardSwish`, Softsign; and the piecewise linear gate alone.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
@@ -15,6 +15,11 @@ const CUBIC: f64 = 0.044_715;
 pub(super) fn recognise(view: &View<'_>, last: &Piece<'_>) -> Option<Canonical> {
     if !is_arithmetic(last.operator) {
         return None;
+    }
+    if last.operator == "Div"
+        && let Some(found) = softsign(&View::new(view.graph), last)
+    {
+        return Some(found);
     }
     values_under(view, last).into_iter().find_map(|gate| {
         let piece = view.piece(gate)?;
@@ -35,6 +40,18 @@ pub(super) fn recognise(view: &View<'_>, last: &Piece<'_>) -> Option<Canonical> 
 fn is(view: &View<'_>, last: &Piece<'_>, x: ValueId, gate: ValueId, terms: &[(usize, usize, f64)]) -> bool {
     of_piece(view, last, Atoms { x, gate: Some(gate) })
         .is_some_and(|found| found.is(view, &Polynomial::of(terms)) && view.fits(x))
+}
+
+/// x / (1 + |x|)
+fn softsign(view: &View<'_>, last: &Piece<'_>) -> Option<Canonical> {
+    let (x, divisor) = last.pair()?;
+    let x = view.resolve(x);
+    let of_x = view.of(divisor, "Add")?.orders().into_iter().any(|(magnitude, one)| {
+        let magnitude = view.of(magnitude, "Abs").and_then(|abs| abs.input(0));
+        magnitude.is_some_and(|of| view.resolve(of) == x)
+            && view.number(one).is_some_and(|one| view.near(one, 1.0))
+    });
+    (of_x && view.fits(x)).then(|| Canonical::new("Softsign", x))
 }
 
 /// x · sigmoid(α·x)
@@ -124,7 +141,7 @@ pub(super) fn hard_sigmoid_of(view: &View<'_>, inner: &Polynomial, high: f64) ->
     }
 }
 
-/// HardSigmoid of `x` with a slope of [`hard_sigmoid_of`].
+/// `HardSigmoid` of `x` with a slope of [`hard_sigmoid_of`].
 pub(super) fn hard_sigmoid(x: ValueId, slope: (f32, bool)) -> Canonical {
     Canonical::new("HardSigmoid", x)
         .with("alpha", Attribute::Float(slope.0))

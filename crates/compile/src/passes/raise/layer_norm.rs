@@ -1,11 +1,11 @@
 //! Layer normalisation, which has a node of its own from opset 17 only.
 //!
-//! Its parts are raised as they come: the quotient to a LayerNormalization with a scale of ones, a product with a
+//! Its parts are raised as they come: the quotient to a `LayerNormalization` with a scale of ones, a product with a
 //! parameter after it to one with that scale, a sum with a parameter to one with that bias.
 
 use pellucid_graph::{Attribute, Dim, Tensor, ValueId};
 
-use super::view::{Piece, View};
+use super::view::{MAX_STEPS, Piece, View};
 use super::{Canonical, Operand};
 
 /// (x − mean x) / √(var x + ε) over the trailing axes.
@@ -94,7 +94,7 @@ fn has_bias(view: &View<'_>, node: &Piece<'_>) -> bool {
     })
 }
 
-/// A LayerNormalization whose scale is one and that has no bias.
+/// A `LayerNormalization` whose scale is one and that has no bias.
 fn of_ones(view: &View<'_>, id: ValueId) -> Option<Normalised> {
     let node = view.of(id, "LayerNormalization")?;
     let scale = view.graph.constant(node.input(1)?)?;
@@ -189,7 +189,7 @@ fn centred(view: &View<'_>, id: ValueId) -> Option<(ValueId, Vec<usize>)> {
 fn mean(view: &View<'_>, id: ValueId) -> Option<(ValueId, Vec<usize>)> {
     let mut source = view.resolve(id);
     let mut piece = view.piece(source)?;
-    loop {
+    for _ in 0..MAX_STEPS {
         let changes_nothing = match piece.operator {
             "Reshape" | "Unsqueeze" => true,
             // An Expand to its own shape.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, Node, ValueId};
 
-/// Casts and changes of shape between a constant and where its number is used.
-const MAX_STEPS: usize = 8;
+/// Copies, casts and changes of shape between a value and where it is used. Exporters write two or three; without a
+/// bound, a long chain of them with many uses would take quadratic time.
+pub(super) const MAX_STEPS: usize = 8;
 
 /// A node, pushed or about to be.
 #[derive(Clone, Copy)]
@@ -78,7 +79,8 @@ impl<'a> View<'a> {
 
     /// The same value before copies and casts that change nothing.
     pub(super) fn resolve(&self, mut id: ValueId) -> ValueId {
-        while let Some(piece) = self.piece(id) {
+        for _ in 0..MAX_STEPS {
+            let Some(piece) = self.piece(id) else { break };
             let Some(input) = piece.input(0) else { break };
             let same = match piece.operator {
                 "Identity" => true,
