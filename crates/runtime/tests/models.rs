@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use pellucid_compile::methods::{ALL, Form, Settings};
-use pellucid_compile::{Request, Target, program};
+use pellucid_compile::{Options as ArtefactOptions, Request, Target, artefact, program};
 use pellucid_graph::onnx::{Limits, read_file};
 use pellucid_graph::{ElementType, Graph};
 use pellucid_runtime::{Array, Engine, Options, open};
@@ -155,4 +155,31 @@ fn bits_of_gradients_do_not_depend_on_threads() {
             assert!(equal, "{} with {threads} threads", file.display());
         }
     }
+}
+
+/// Artefacts run their points in a loop, where the batch is free: bodies with the model inside.
+#[test]
+fn artefacts_of_golden_models() {
+    let definition = ALL.iter().find(|definition| definition.name == "integrated-gradients").unwrap();
+    let Form::Compiled(build) = definition.form else { panic!("integrated gradients are compiled") };
+    let given = [("quadrature", "gauss-legendre"), ("steps", "6")]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let method = build(&Settings::new(definition, &given).unwrap()).unwrap();
+    let (mut failures, mut compiled) = (Vec::new(), 0);
+    for file in &goldens() {
+        let graph = read_file(file, &Limits::default()).unwrap();
+        let options = ArtefactOptions { chunk: 3, ..ArtefactOptions::default() };
+        let Ok(artefact) = artefact(&graph, &method, &options) else { continue };
+        compiled += 1;
+        // The gap is a small difference of large numbers.
+        let names: Vec<&str> =
+            artefact.outputs.iter().map(String::as_str).filter(|name| *name != "gap").collect();
+        match difference(&artefact.graph, 2, &names) {
+            Ok((error, _)) if error < 1e-4 => {}
+            Ok((error, place)) => failures.push(format!("{}: {error:.1e} in {place}", file.display())),
+            Err(error) => failures.push(format!("{}: {error}", file.display())),
+        }
+    }
+    assert!(compiled > 10, "only {compiled} artefacts were compiled");
+    assert!(failures.is_empty(), "{} of {compiled}:\n{}", failures.len(), failures.join("\n"));
 }
