@@ -426,6 +426,11 @@ impl<'g> Var<'g> {
         self.binary("GreaterOrEqual", other).cast(self.element())
     }
 
+    /// `self ≤ other` as 0 and 1 of this element type.
+    pub fn at_most(self, other: Var<'g>) -> Var<'g> {
+        self.binary("LessOrEqual", other).cast(self.element())
+    }
+
     /// `self = other` as 0 and 1 of this element type.
     pub fn equals(self, other: Var<'g>) -> Var<'g> {
         self.binary("Equal", other).cast(self.element())
@@ -668,12 +673,6 @@ macro_rules! arithmetic {
                 self.binary($operator, self.scalar(other))
             }
         }
-        impl<'g> ops::$trait<Var<'g>> for f64 {
-            type Output = Var<'g>;
-            fn $method(self, other: Var<'g>) -> Var<'g> {
-                other.scalar(self).binary($operator, other)
-            }
-        }
     };
 }
 
@@ -681,6 +680,29 @@ arithmetic!(Add, add, "Add");
 arithmetic!(Sub, sub, "Sub");
 arithmetic!(Mul, mul, "Mul");
 arithmetic!(Div, div, "Div");
+
+// Engines are fastest where the larger operand comes first, so a number never does.
+
+impl<'g> ops::Add<Var<'g>> for f64 {
+    type Output = Var<'g>;
+    fn add(self, other: Var<'g>) -> Var<'g> {
+        other + self
+    }
+}
+
+impl<'g> ops::Mul<Var<'g>> for f64 {
+    type Output = Var<'g>;
+    fn mul(self, other: Var<'g>) -> Var<'g> {
+        other * self
+    }
+}
+
+impl<'g> ops::Sub<Var<'g>> for f64 {
+    type Output = Var<'g>;
+    fn sub(self, other: Var<'g>) -> Var<'g> {
+        -other + self
+    }
+}
 
 impl<'g> ops::Neg for Var<'g> {
     type Output = Var<'g>;

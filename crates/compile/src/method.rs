@@ -9,10 +9,10 @@ pub enum Quadrature {
     GaussLegendre,
     /// Evenly spaced points, both ends included, the ends at half weight.
     Trapezoid,
-    /// Nested halving where the path needs it, until gap and quadrature error are below `tolerance` times Σ|values|.
-    /// Runs on the host only.
+    /// Nested halving where the path needs it, until the gap is below `tolerance` times |score − baseline score| and
+    /// the quadrature error below `tolerance` times Σ|values|. Runs on the host only.
     Adaptive {
-        /// Largest error relative to Σ|values|.
+        /// Largest relative error.
         tolerance: f64,
     },
 }

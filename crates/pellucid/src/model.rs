@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pellucid_compile::passes::{fold, raise};
 use pellucid_graph::onnx::{self, DecodeError, Limits};
 use pellucid_graph::{Dim, Graph, Value, display_shape};
 
@@ -46,6 +47,7 @@ impl Model {
             DecodeError::File { problem, .. } => Error::Model { place: place.clone(), problem },
             error => Error::Model { place: place.clone(), problem: error.to_string() },
         })?;
+        let graph = canonical(&graph)?;
         let mut description = Description::from_metadata(&place, &graph.metadata)?;
         description.read_beside(path)?;
         let name = path.file_name().map_or_else(|| place.clone(), |name| name.to_string_lossy().into_owned());
@@ -62,7 +64,7 @@ impl Model {
         let name = name.into();
         let graph = onnx::decode(bytes.into(), &Limits::default())
             .map_err(|error| Error::Model { place: name.clone(), problem: error.to_string() })?;
-        Self::from_graph(name, graph)
+        Self::from_graph(name, canonical(&graph)?)
     }
 
     /// A model from a graph of one's own; `name` is what people know it by.
@@ -197,6 +199,15 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Constants up to this many elements are computed on load: axes, scales and limits that exporters write as pieces.
+/// Weights are left as they are.
+const FOLDED_ELEMENTS: usize = 1024;
+
+/// The graph as everything after loading sees it: small constants computed, exporters' pieces put together again.
+fn canonical(graph: &Graph) -> Result<Graph, Error> {
+    Ok(raise(&fold(graph, FOLDED_ELEMENTS)?)?)
 }
 
 /// Whether a preparation gives the sizes that an input takes.

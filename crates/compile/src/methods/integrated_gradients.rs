@@ -29,9 +29,10 @@ pub(super) const DEFINITION: Definition = Definition {
         },
         Parameter {
             name: "tolerance",
-            summary: "adaptive quadrature ends when gap and quadrature error are below this times Σ|values|",
+            summary: "adaptive quadrature ends when the gap is below this share of the score's difference, and the \
+                      quadrature error below this share of Σ|values|",
             kind: ParameterKind::Number { min: 1e-9, max: 1.0 },
-            default: "0.01",
+            default: "0.05",
         },
         Parameter {
             name: "chunk",

@@ -96,7 +96,7 @@ fn clip<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
         dx = dx * x.at_least(low);
     }
     if let Some(high) = high {
-        dx = dx * high.at_least(x);
+        dx = dx * x.at_most(high);
     }
     let dlow = low.filter(|_| s.wants(1)).map(|low| dy * x.below(low));
     let dhigh = high.filter(|_| s.wants(2)).map(|high| dy * x.above(high));
@@ -172,7 +172,7 @@ fn swish<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 fn hard_swish<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let x = s.x(0)?;
     let (low, high) = (x.scalar(-3.0), x.scalar(3.0));
-    let inside = x.at_least(low) * high.at_least(x);
+    let inside = x.at_least(low) * x.at_most(high);
     one(s, s.dy()? * (inside * (x / 3.0 + 0.5) + x.above(high)))
 }
 

@@ -240,8 +240,9 @@ struct Panel {
     error: f64,
 }
 
-/// Halves panels, the worst first, until the gap and the distance between the rule with and without the middle points
-/// are both below `tolerance` times Σ|values|, or `limit` points are spent. Every point is used.
+/// Halves panels, the worst first, until the gap is below `tolerance` times the score's difference and the distance
+/// between the rule with and without the middle points below `tolerance` times Σ|values|, or `limit` points are
+/// spent. Every point is used.
 fn adaptive(
     evaluator: &mut Evaluator<'_>,
     path: &Path<'_>,
@@ -260,8 +261,10 @@ fn adaptive(
         let (fine, coarse) = sums(&points, &panels);
         let allowed = tolerance * fine.norm();
         let error = fine.distance(&coarse);
-        let gap = (score - baseline_score - fine.total()).abs();
-        let finished = error <= allowed && gap <= allowed;
+        let difference = score - baseline_score;
+        let gap = (difference - fine.total()).abs();
+        // Where the score is that of the baseline, a gap is small against the values instead.
+        let finished = error <= allowed && gap <= tolerance * difference.abs().max(allowed);
         if finished || points.len() + 2 > limit || allowed <= 0.0 {
             let finished = finished || allowed <= 0.0;
             return Ok(Row {

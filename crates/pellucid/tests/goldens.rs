@@ -1,0 +1,98 @@
+//! Every method on every golden network, through both exporters, folded and unfolded, against PyTorch and Captum:
+//! 1e-4 of each row's maximum on the engine, 1e-6 for derivatives in the f64 interpreter.
+
+use std::fmt::Write as _;
+
+use ndarray::ArrayD;
+use pellucid::{Array, Baseline, Engine, Inputs, Limits, Model, Options, Silent, TargetChoice, explain};
+use pellucid_testkit::golden::{self, Case, Golden, Variant, row_deviation};
+
+fn float32(array: &ArrayD<f64>) -> Array {
+    Array::F32(array.mapv(|value| value as f32))
+}
+
+fn options(golden: &Golden, variant: &Variant, case: &Case, model: &Model, engine: Engine) -> Options {
+    let input = model.inputs().next().unwrap().name.clone();
+    let mut options = Options::new(&case.method);
+    for (key, value) in &case.settings {
+        let text = match value {
+            serde_json::Value::String(text) => text.clone(),
+            serde_json::Value::Array(sizes) => {
+                sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
+            }
+            other => other.to_string(),
+        };
+        options = options.set(key, text);
+    }
+    let target = golden.target.iter().map(|class| usize::try_from(*class).unwrap()).collect();
+    options.targets = vec![TargetChoice::Rows(target)];
+    if let Some(baseline) = golden.baseline(case) {
+        options.baseline = Baseline::Given(vec![(input.clone(), float32(&baseline))]);
+    }
+    options.noise = golden.noise(case).map(|noise| vec![(input, float32(noise))]);
+    options.layer = case.layer.as_ref().map(|layer| variant.layers[layer].clone());
+    options.limits = Limits { engine, ..Limits::default() };
+    options
+}
+
+/// How far the attribution of a case is from the reference, as a part of the row's maximum.
+fn deviation(golden: &Golden, variant: &Variant, case: &Case, engine: Engine) -> Result<f64, String> {
+    let model = Model::open(variant.path()).map_err(|error| error.to_string())?;
+    let input = model.inputs().next().unwrap().name.clone();
+    let inputs = Inputs::from_arrays(vec![(input, float32(golden.input()))]).map_err(|error| error.to_string())?;
+    let options = options(golden, variant, case, &model, engine);
+    let explanation = explain(&model, inputs, &options, &Silent).map_err(|error| error.to_string())?;
+    let found = explanation.explained[0].attribution.values[0].1.mapv(f64::from);
+    let wanted = golden.array(&case.key);
+    if found.shape() != wanted.shape() {
+        return Err(format!("shape {:?}, expected {:?}", found.shape(), wanted.shape()));
+    }
+    Ok(row_deviation(&found, wanted))
+}
+
+fn check(engine: Engine, tolerance: impl Fn(&Variant, &Case) -> f64, wanted: impl Fn(&Case) -> bool) {
+    let mut report = String::new();
+    let mut worst = 0.0f64;
+    let mut checked = 0;
+    for golden in golden::load() {
+        for variant in &golden.variants {
+            for case in golden.cases.iter().filter(|case| wanted(case)) {
+                // A layer that folding removed cannot be looked at.
+                if case.layer.as_ref().is_some_and(|layer| !variant.layers.contains_key(layer)) {
+                    continue;
+                }
+                checked += 1;
+                let place = format!("{} {}", variant.file, case.key);
+                match deviation(&golden, variant, case, engine) {
+                    Ok(found) => {
+                        worst = worst.max(found);
+                        if found > tolerance(variant, case) {
+                            let _ = writeln!(report, "{place}: {found:.1e}");
+                        }
+                    }
+                    Err(error) => {
+                        let _ = writeln!(report, "{place}: {error}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(report.is_empty(), "{} of {checked} cases:\n{report}", report.lines().count());
+    assert!(checked > 100, "only {checked} cases were checked");
+    println!("{checked} cases, the furthest {worst:.1e} of its row's maximum");
+}
+
+#[test]
+fn every_method_agrees_on_rten() {
+    check(Engine::Rten, |_, _| golden::tolerances().float32, |_| true);
+}
+
+#[test]
+fn derivatives_agree_in_the_interpreter() {
+    // Folding a BatchNormalization rounds the weights to float32, which the file's own deviation tells.
+    let tolerance = |variant: &Variant, _: &Case| {
+        golden::tolerances().float64.max(20.0 * variant.float64_deviation.unwrap_or_default())
+    };
+    let derivative = |case: &Case| !matches!(case.method.as_str(), "occlusion" | "grad-cam");
+    check(Engine::Reference, tolerance, derivative);
+}
