@@ -200,7 +200,7 @@ fn normalisation_with_statistics_of_the_batch_stays() {
     let parameters = ["scale", "bias", "mean", "variance"].map(|name| constant(&mut graph, name, vec![3]));
     let inputs: Vec<ValueId> = [product].into_iter().chain(parameters).collect();
     let node = NewNode {
-        outputs: vec!["y".to_owned(), "running_mean".to_owned(), "running_variance".to_owned()],
+        outputs: vec!["y".to_owned(), String::new(), String::new()],
         ..NewNode::new("BatchNormalization", &inputs, "").with("training_mode", Attribute::Int(1))
     };
     let pushed = graph.push(node).unwrap();

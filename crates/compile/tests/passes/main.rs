@@ -7,6 +7,7 @@ mod folding;
 mod goldens;
 mod properties;
 mod raising;
+mod rewriting;
 mod spellings;
 
 use std::collections::BTreeMap;

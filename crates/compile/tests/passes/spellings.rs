@@ -246,6 +246,7 @@ pub(crate) const NEAR_MISSES: &[(&str, Formula)] = &[
     ("hard swish with another shift", |x| x * clip(x + 2.0, 0.0, 6.0) / 6.0),
     ("hard swish with another limit", |x| x * clip(x + 3.0, 0.0, 5.0) / 6.0),
     ("hard swish with another quotient", |x| x * clip(x + 3.0, 0.0, 6.0) / 5.0),
+    ("hard swish with another slope", |x| x * clip(x * 1.2 + 3.0, 0.0, 6.0) / 6.0),
     ("hard swish from below", |x| x * clip(x + 3.0, -1.0, 6.0) / 6.0),
     ("hard sigmoid with another slope", |x| clip(x * 0.3 + 0.5, 0.0, 1.0)),
     ("a clip to the unit range", |x| clip(x, 0.0, 1.0)),
@@ -256,6 +257,7 @@ pub(crate) const NEAR_MISSES: &[(&str, Formula)] = &[
     ("softplus over another x", |x| select("Greater", x, x.scalar(20.0), x * 2.0, x.apply("Softplus"))),
     ("softsign with another sum", |x| x / (2.0 + x.apply("Abs"))),
     ("softsign of another x", |x| (x + 1.0) / (1.0 + x.apply("Abs"))),
+    ("softplus cut by another x", |x| select("Greater", x + 1.0, x.scalar(20.0), x, x.apply("Softplus"))),
     ("log of another sum", |x| (x.exp() + 2.0).ln()),
     ("a maximum of a steeper line", |x| max(x, x * 2.0)),
     ("a choice at another place", |x| select("Greater", x, x.scalar(0.5), x, 0.125 * x)),
@@ -280,6 +282,19 @@ pub(crate) const NEAR_MISSES: &[(&str, Formula)] = &[
     ("no root", |x| {
         let c = x - x.mean(&[2], Keep::Axes);
         c / (c.powf(2.0).mean(&[2], Keep::Axes) + 1e-5)
+    }),
+    ("a bias after a bias", |x| {
+        let p = parameter(x);
+        x.builder().op("LayerNormalization", &[x, p, p], &[]) + p
+    }),
+    ("a scale after a scale", |x| {
+        let p = parameter(x);
+        x.builder().op("LayerNormalization", &[x, p], &[]) * p
+    }),
+    ("a bias of another shape", |x| {
+        let p = parameter(x);
+        let bias = x.builder().values(x.element(), vec![4, 6], &[0.5; 24]);
+        x.builder().op("LayerNormalization", &[x, p], &[]) + bias
     }),
     ("a sum of residuals", |x| x + x.relu() + x.sigmoid()),
 ];
