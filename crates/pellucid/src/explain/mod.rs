@@ -16,7 +16,7 @@ use std::sync::Arc;
 use ndarray::{Array1, Array2, ArrayD};
 use pellucid_compile::methods::{Definition, Form, Settings as Checked};
 use pellucid_compile::{Collect, Method, Points, Program, Readout, Request, score};
-use pellucid_graph::{Dim, Graph};
+use pellucid_graph::Graph;
 use pellucid_runtime::{Engine, Options as EngineOptions};
 
 pub use baseline::Baseline;
@@ -235,7 +235,7 @@ pub fn explain(
         let targets = classes.iter().map(|class| Target::new(*class, labels.map(AsRef::as_ref))).collect();
         explained.push(Explained { targets, attribution });
     }
-    let notes = run.finished_notes(&evaluator.program, model, &graph);
+    let notes = run.finished_notes(&evaluator.program, &graph);
     let explanation = Explanation {
         model: model.name().to_owned(),
         inputs: Arc::new(inputs),
@@ -473,7 +473,7 @@ impl Run<'_> {
         }
     }
 
-    fn finished_notes(&self, program: &Program, model: &Model, graph: &Graph) -> Vec<String> {
+    fn finished_notes(&self, program: &Program, graph: &Graph) -> Vec<String> {
         let mut notes = self.notes.clone();
         if let Some(layer) = &program.layer
             && self.chosen.layer.is_none()
@@ -487,7 +487,6 @@ impl Run<'_> {
         if program.unit == pellucid_compile::Unit::Logit && program.scored != explained_output {
             notes.push("the model ends in a softmax: the score explained is the logit before it".to_owned());
         }
-        let _ = model;
         notes
     }
 }
@@ -508,15 +507,4 @@ fn gaps(attribution: &Attribution, baseline_scores: &Array1<f32>) -> Array1<f32>
             }
         })
         .collect()
-}
-
-/// Whether every size is known but for the rows'.
-pub(crate) fn is_bound(graph: &Graph) -> bool {
-    graph.inputs().iter().all(|id| {
-        graph
-            .value(*id)
-            .shape
-            .as_ref()
-            .is_some_and(|shape| shape.iter().skip(1).all(|dim| Dim::value(dim).is_some()))
-    })
 }
