@@ -8,8 +8,11 @@ use std::path::Path;
 
 const COMMAND: &str = "cargo xtask docs";
 
+/// What makes a document.
+type Make = fn() -> String;
+
 /// Path of each document, and what makes it.
-const DOCUMENTS: [(&str, fn() -> String); 2] =
+const DOCUMENTS: [(&str, Make); 2] =
     [("docs/methods.md", methods::document), ("docs/operators.md", operators::document)];
 
 /// Writes every document.

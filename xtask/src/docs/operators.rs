@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use pellucid_compile::ops;
-use pellucid_graph::{ElementType, Graph, Node, ValueId, operators};
+use pellucid_graph::{Attribute, ElementType, Graph, Node, ValueId, operators};
 
 use super::{COMMAND, cell};
 
@@ -16,7 +16,7 @@ pub(super) fn document() -> String {
          Models of opset 7 to 24 are read, and brought to the forms of opset 18 as they are read; *since* is the opset of \
          the form used. `Gelu` and `Swish` stand for themselves in a graph and are written in older operators where a \
          file or an engine lacks them. *Kind* is what an operator is to a rule; two are given where it depends on \
-         whether the other factors (weights, limits) are constants. *At kinks and ties* is the convention where the \
+         whether the other factors (weights, limits) are constants, or on the type that is cast to. *At kinks and ties* is the convention where the \
          derivative is not unique.\n\n\
          An operator without a kind can be run and predicted with; a model in which it lies between the input and what is \
          explained is refused, with the node's name, before anything runs.\n\n\
@@ -30,7 +30,7 @@ pub(super) fn document() -> String {
             Some(known) if known.vjp.is_none() => "zero",
             Some(_) => "yes",
         };
-        let convention = known.map_or("", |known| known.convention);
+        let convention = known.filter(|known| known.vjp.is_some()).map_or("", |known| known.convention);
         let _ = writeln!(
             text,
             "| `{}` | {} | {} | {} | {kind} | {derivative} | {} |",
@@ -44,6 +44,10 @@ pub(super) fn document() -> String {
     text
 }
 
+/// Element types as `Cast` numbers them in its attribute `to`.
+const FLOAT: i64 = 1;
+const INTEGER: i64 = 7;
+
 /// The kinds that an operator may have: with other inputs free, and with other inputs constant.
 fn kinds(operator: &ops::Operator) -> String {
     let mut graph = Graph::new();
@@ -54,18 +58,23 @@ fn kinds(operator: &ops::Operator) -> String {
     };
     let (a, b) = (free(&mut graph, "a"), free(&mut graph, "b"));
     let (c, d) = (constant(&mut graph, "c"), constant(&mut graph, "d"));
-    let alone = kind(operator, &graph, [a, b, b]);
-    let weighted = kind(operator, &graph, [a, c, d]);
-    if alone == weighted { alone } else { format!("{weighted} (constants), {alone}") }
+    let alone = kind(operator, &graph, [a, b, b], INTEGER);
+    for (inputs, to, when) in [([a, c, d], INTEGER, "constants"), ([a, b, b], FLOAT, "to floats")] {
+        let other = kind(operator, &graph, inputs, to);
+        if other != alone {
+            return format!("{other} ({when}), {alone}");
+        }
+    }
+    alone
 }
 
-fn kind(operator: &ops::Operator, graph: &Graph, inputs: [Option<ValueId>; 3]) -> String {
+fn kind(operator: &ops::Operator, graph: &Graph, inputs: [Option<ValueId>; 3], to: i64) -> String {
     let node = Node {
         operator: operator.name.to_owned(),
         name: String::new(),
         inputs: inputs.to_vec(),
         outputs: Vec::new(),
-        attributes: BTreeMap::new(),
+        attributes: BTreeMap::from([("to".to_owned(), Attribute::Int(to))]),
         metadata: BTreeMap::new(),
     };
     (operator.kind)(graph, &node).to_string()
@@ -80,6 +89,7 @@ mod tests {
         let kinds = |name: &str| super::kinds(ops::lookup(name).unwrap());
         assert_eq!(kinds("Relu"), "rectifier");
         assert_eq!(kinds("Mul"), "linear (constants), bilinear");
+        assert_eq!(kinds("Cast"), "move (to floats), flat");
         assert_eq!(kinds("Clip"), "rectifier (constants), saturating");
     }
 
