@@ -249,6 +249,7 @@ pub(crate) const NEAR_MISSES: &[(&str, Formula)] = &[
     ("hard swish with another slope", |x| x * clip(x * 1.2 + 3.0, 0.0, 6.0) / 6.0),
     ("hard swish from below", |x| x * clip(x + 3.0, -1.0, 6.0) / 6.0),
     ("hard sigmoid with another slope", |x| clip(x * 0.3 + 0.5, 0.0, 1.0)),
+    ("hard sigmoid with another limit", |x| clip(x / 6.0 + 0.5, 0.0, 2.0)),
     ("a clip to the unit range", |x| clip(x, 0.0, 1.0)),
     ("limits that cross", |x| min(max(x, x.scalar(6.0)), x.scalar(0.0))),
     ("a limit by column", |x| min(max(x, parameter(x)), x.scalar(6.0))),
@@ -257,6 +258,10 @@ pub(crate) const NEAR_MISSES: &[(&str, Formula)] = &[
     ("softplus over another x", |x| select("Greater", x, x.scalar(20.0), x * 2.0, x.apply("Softplus"))),
     ("softsign with another sum", |x| x / (2.0 + x.apply("Abs"))),
     ("softsign of another x", |x| (x + 1.0) / (1.0 + x.apply("Abs"))),
+    ("softplus with two factors", |x| {
+        let scaled = x * 2.0;
+        select("Greater", scaled, x.scalar(20.0), x, scaled.apply("Softplus") / 3.0)
+    }),
     ("softplus cut by another x", |x| select("Greater", x + 1.0, x.scalar(20.0), x, x.apply("Softplus"))),
     ("log of another sum", |x| (x.exp() + 2.0).ln()),
     ("a maximum of a steeper line", |x| max(x, x * 2.0)),
