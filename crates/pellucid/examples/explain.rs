@@ -13,7 +13,7 @@ fn main() -> Result<(), Error> {
 
     let model = Model::open(&path)?;
     let inputs = model.read(&[&picture])?;
-    let options = Options::new("integrated-gradients").set("tolerance", 0.02);
+    let options = Options::new("integrated-gradients").set("steps", 128);
     let explanation = pellucid::explain(&model, inputs, &options, &Silent)?;
 
     let explained = &explanation.explained[0];
