@@ -388,7 +388,10 @@ impl<'a> Looped<'a> {
 
     /// Loop(trips, true, initial…) over `body`: the carried values after the last round.
     fn repeat(&self, trips: Var<'_>, initial: &[Var<'_>], body: Graph) -> Result<Vec<Var<'_>>> {
-        let mut inputs = vec![Some(self.builder.var(trips.id())), None];
+        // A condition may be left out, but not every runtime takes that for true.
+        let go_on = Tensor::from_bool(Vec::new(), &[true])
+            .map_err(|error| CompileError::Emitted(error.to_string()))?;
+        let mut inputs = vec![Some(self.builder.var(trips.id())), Some(self.builder.constant(go_on))];
         inputs.extend(initial.iter().map(|v| Some(self.builder.var(v.id()))));
         let body = Attribute::Graph(Box::new(body));
         let outputs = self.builder.ops("Loop", &inputs, &[("body", body)], initial.len());
