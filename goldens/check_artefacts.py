@@ -14,7 +14,8 @@ In a large network some unit always stands so near a kink that rounding decides 
 and then no two float32 engines agree to 1e-4. What rounding alone does is measured: the
 compiled file is run again on inputs moved by their last bit, and without onnxruntime's
 rewriting. Where that moves an attribution by more than a quarter of the tolerance, four
-times as much is allowed, at most 2e-3, and the line says so. FOLDER is a kept work folder (`--work`), checked without the
+times as much is allowed, at most 2e-2, and the line says so. The command line's own
+rounding is measured the same way, by explaining such inputs. FOLDER is a kept work folder (`--work`), checked without the
 command line: one folder for each check, with `compiled.onnx`, `input.npz`,
 `explained.npz`.
 
@@ -40,7 +41,7 @@ from onnx import TensorProto, helper, numpy_helper
 HERE = Path(__file__).resolve().parent
 ASSETS = HERE.parent / "crates" / "assets"
 PREDICTION, ATTRIBUTION = 1e-5, 1e-4  # of each row's maximum
-ROUNDED = 2e-3  # the most that rounding may excuse
+ROUNDED = 2e-2  # the most that rounding may excuse
 SMALL = 200_000  # bytes of a model that `onnx.reference` can run in a moment
 STEPS = 8
 METHODS = {
@@ -178,24 +179,46 @@ def session(model, plain=False):
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
-def rounding(compiled, names, fed, inputs, outputs):
-    """How far an attribution moves, of its row's maximum, by rounding alone."""
+def nudged(inputs, generator):
+    """The inputs, each number moved by its last bit, up, down or not at all."""
+    moved = dict(inputs)
+    for name, array in inputs.items():
+        if array.dtype == np.float32:
+            bits = generator.integers(-1, 2, size=array.shape).astype(np.float32)
+            moved[name] = array + bits * np.spacing(array)
+    return moved
+
+
+def movement(runs, base):
+    """The largest difference of runs from `base`, of its row's maximum."""
+    far = [np.abs(rows(a) - rows(b)).max(1) / np.abs(rows(b)).max(1) for run in runs for a, b in zip(run, base)]
+    return float(np.max(far)) if far else 0.0
+
+
+def rounding(compiled, names, fed, inputs, outputs, explained, again):
+    """How far an attribution moves by rounding alone, in onnxruntime and on the command line."""
     generator = np.random.default_rng(2)
     keys = [name for name in names if name.removeprefix("pellucid.").startswith("attribution")]
     runs = [session(compiled, plain=True).run(keys, fed)]
     ordinary = session(compiled)
-    for _ in range(3):
-        moved = dict(fed)
-        for name, array in inputs.items():
-            if array.dtype == np.float32:
-                bits = generator.integers(-1, 2, size=array.shape).astype(np.float32)
-                moved[name] = array + bits * np.spacing(array)
-        runs.append(ordinary.run(keys, moved))
-    moves = [np.abs(rows(a) - rows(outputs[k])).max(1) / np.abs(rows(outputs[k])).max(1) for r in runs for a, k in zip(r, keys)]
-    return float(np.max(moves))
+    runs += [ordinary.run(keys, {**fed, **nudged(inputs, generator)}) for _ in range(3)]
+    ours = [key for key in explained if key.startswith("attribution")]
+    repeated = [[run[key] for key in ours] for run in again]
+    return max(movement(runs, [outputs[key] for key in keys]), movement(repeated, [explained[key] for key in ours]))
 
 
-def check(compiled, inputs, explained):
+def has_grouped_transpose(graph):
+    """Whether there is a ConvTranspose in groups, bodies included, which onnx.reference cannot run."""
+    for node in graph.node:
+        groups = [a.i for a in node.attribute if a.name == "group"]
+        if node.op_type == "ConvTranspose" and groups and groups[0] > 1:
+            return True
+        if any(has_grouped_transpose(a.g) for a in node.attribute if a.HasField("g")):
+            return True
+    return False
+
+
+def check(compiled, inputs, explained, again):
     """All checks of one compiled file; a line that says how close it came."""
     onnx.checker.check_model(str(compiled), full_check=True)
     model = onnx.load(compiled)
@@ -205,11 +228,11 @@ def check(compiled, inputs, explained):
     outputs = dict(zip(names, session(compiled).run(names, fed)))
     far, tolerance, noted = {}, ATTRIBUTION, ""
     if compiled.stat().st_size > SMALL:
-        moved = rounding(compiled, names, fed, inputs, outputs)
+        moved = rounding(compiled, names, fed, inputs, outputs, explained, again)
         tolerance = min(max(ATTRIBUTION, 4 * moved), ROUNDED)
         noted = f"; rounding alone moves it by {moved:.1e}" if tolerance > ATTRIBUTION else ""
     far["onnxruntime"] = compare("onnxruntime", outputs, explained, tolerance)
-    if compiled.stat().st_size <= SMALL:
+    if compiled.stat().st_size <= SMALL and not has_grouped_transpose(model.graph):
         values = onnx.reference.ReferenceEvaluator(model).run(names, fed)
         far["onnx.reference"] = compare("onnx.reference", dict(zip(names, values)), explained)
     return ", ".join(f"{engine} within {value:.1e}" for engine, value in far.items()) + noted
@@ -387,14 +410,22 @@ def run(pellucid, job, method, folder):
     settings = ["--method", method, *METHODS[method]]
     call(pellucid, "compile", job.model, "-o", folder / "compiled.onnx", *settings)
     aimed = ["--target", target] if target is not None else []
-    call(pellucid, "explain", job.model, folder / "input.npz", "-o", folder / "explained.npz", *settings, *aimed)
+    files = {"input.npz": "explained.npz"}
+    if (folder / "compiled.onnx").stat().st_size > SMALL:
+        generator = np.random.default_rng(3)
+        for number in range(2):
+            np.savez(folder / f"moved{number}.npz", **nudged(inputs, generator))
+            files[f"moved{number}.npz"] = f"again{number}.npz"
+    for given, written in files.items():
+        call(pellucid, "explain", job.model, folder / given, "-o", folder / written, *settings, *aimed)
     return check_folder(folder)
 
 
 def check_folder(folder):
-    """Checks what a folder holds: compiled.onnx, input.npz, explained.npz."""
+    """Checks what a folder holds: compiled.onnx, input.npz, explained.npz; again*.npz of inputs moved by a bit."""
     inputs, explained = (dict(np.load(folder / name)) for name in ("input.npz", "explained.npz"))
-    return check(folder / "compiled.onnx", inputs, explained)
+    again = [dict(np.load(file)) for file in sorted(folder.glob("again*.npz"))]
+    return check(folder / "compiled.onnx", inputs, explained, again)
 
 
 def report(name, action):
