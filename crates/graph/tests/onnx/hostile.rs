@@ -38,13 +38,13 @@ fn lengths_that_lie_take_no_memory() {
 #[test]
 fn empty_messages_are_counted_before_they_are_decoded() {
     // Two bytes each in the file, a hundred times that in memory.
-    let nodes = Message(vec![0x0a, 0x00].repeat(5000));
-    let tensors = Message(vec![0x2a, 0x00].repeat(5000));
+    let nodes = Message([0x0a, 0x00].repeat(5000));
+    let tensors = Message([0x2a, 0x00].repeat(5000));
     let limits = Limits { nodes: 4999, tensors: 4999, ..Limits::default() };
     assert_eq!(refused(model(18, &nodes), &limits), "the model has 5000 nodes, the limit is 4999");
     assert_eq!(refused(model(18, &tensors), &limits), "the model has 5000 tensors, the limit is 4999");
     let limits = Limits { memory_bytes: 1 << 20, ..Limits::default() };
-    let error = refused(model(18, &Message(vec![0x5a, 0x00].repeat(100_000))), &limits);
+    let error = refused(model(18, &Message([0x5a, 0x00].repeat(100_000))), &limits);
     assert!(error.contains("bytes of decoded structure, the limit is 1048576"), "{error}");
 }
 
