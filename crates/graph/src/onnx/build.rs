@@ -344,6 +344,8 @@ impl Target<'_> {
     /// Adds a node with one output, named after `wanted`.
     pub(super) fn node(&mut self, mut new: NewNode, wanted: &str) -> Result<ValueId, String> {
         new.outputs = vec![self.names.fresh(self.graph, wanted)];
+        // It may carry attributes over from the node that it stands for.
+        upgrade::check(&new)?;
         self.graph.push_one(new).map_err(|error| error.to_string())
     }
 

@@ -238,6 +238,13 @@ fn what_opset_18_cannot_express_is_refused() {
         refused(9, node("OneHot", &["x", "x", "x"], &["y"]), &[]),
         "OneHot (node \"the OneHot\"): opset 9 reads negative indices in another way: export with opset 11 or later"
     );
+    let group =
+        node("GroupNormalization", &["x", "s", "b"], &["y"]).with_int("num_groups", 3).with_float("eps", 0.5);
+    assert_eq!(
+        refused(21, group, &[vector("s"), vector("b")]),
+        "GroupNormalization (node \"the GroupNormalization\"): attribute \"eps\" is not one that the operator has \
+         in opset 18"
+    );
     let bools = graph(&[node("ReduceMax", &["x"], &["y"])], &[typed("x", 9, &["n"])], &["y"], &[]);
     assert_eq!(
         message(model(20, &bools)),
