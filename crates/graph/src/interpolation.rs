@@ -150,7 +150,8 @@ impl Axis {
         }
     }
 
-    fn taps_of(&self, index: usize) -> Vec<(usize, f64)> {
+    /// As [`Axis::taps`], for one output.
+    pub fn taps_of(&self, index: usize) -> Vec<(usize, f64)> {
         let x = self.coordinate(index);
         if self.input == 0 || !x.is_finite() || self.is_outside(x) {
             return Vec::new();
