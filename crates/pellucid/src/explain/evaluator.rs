@@ -8,23 +8,30 @@ use std::collections::BTreeMap;
 use ndarray::{Array1, ArrayD, Axis, IxDyn, concatenate};
 use pellucid_compile::{Method, Program, Request, program};
 use pellucid_graph::Graph;
-use pellucid_runtime::{Session, largest_batch, open};
+use pellucid_runtime::{Options as EngineOptions, Session, largest_batch, open};
 
 use super::Limits;
 use super::progress::Progress;
 use crate::array::Array;
 use crate::error::Error;
 
-/// Rows run as one batch where nothing else is asked for: large enough to keep two threads busy, small enough that a
-/// large network stays within common memory.
-const DEFAULT_BATCH: usize = 8;
+/// Activation memory that a batch takes where nothing else is asked for. Larger batches of a large network are slower:
+/// their activations leave the processor's caches; smaller ones of a small network too: a run has its fixed cost.
+const BATCH_BYTES: u64 = 32 << 20;
+
+/// Most rows in a batch where nothing else is asked for.
+const MOST_ROWS: usize = 64;
 
 /// Named arrays, all of the same number of rows.
 pub(crate) type Arrays = Vec<(String, Array)>;
 
 /// A session that takes any number of rows.
 pub(crate) struct Runner<'p> {
+    /// Computes one batch at a time with every thread.
     session: Box<dyn Session>,
+    /// Compute a batch each at the same time, with one thread each: operators do not all use every thread. Empty where
+    /// one batch runs at a time.
+    side_by_side: Vec<Box<dyn Session>>,
     batch: usize,
     fixed: Option<usize>,
     progress: &'p dyn Progress,
@@ -36,7 +43,7 @@ pub(crate) struct Runner<'p> {
 
 impl<'p> Runner<'p> {
     /// Opens a session for `graph`, whose inputs' sizes are known but for the rows. The memory of a batch is that of
-    /// computing `outputs`.
+    /// computing `outputs`. With a memory limit one batch runs at a time.
     pub(crate) fn new(
         graph: &Graph,
         outputs: &[&str],
@@ -45,66 +52,121 @@ impl<'p> Runner<'p> {
     ) -> Result<Self, Error> {
         let session = open(graph, &limits.engine_options())?;
         let fixed = fixed_rows(graph)?;
-        let wanted = limits.batch.unwrap_or(DEFAULT_BATCH).max(1);
         let batch = match (fixed, graph.symbols().first()) {
             (Some(fixed), _) => fixed,
-            (None, Some(symbol)) => largest_batch(&*session, symbol, &BTreeMap::new(), outputs, wanted)?,
-            (None, None) => wanted,
+            (None, Some(symbol)) => {
+                let wanted = match limits.batch {
+                    Some(batch) => batch.max(1),
+                    None => likely_batch(&*session, symbol, outputs)?,
+                };
+                largest_batch(&*session, symbol, &BTreeMap::new(), outputs, wanted)?
+            }
+            (None, None) => limits.batch.unwrap_or(1).max(1),
         };
-        Ok(Self { session, batch, fixed, progress, evaluations: 0, expected: 0 })
+        let threads =
+            limits.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let alone = EngineOptions { threads: Some(1), ..limits.engine_options() };
+        let mut side_by_side = Vec::new();
+        if threads > 1 && limits.memory.is_none() {
+            for _ in 0..threads {
+                side_by_side.push(open(graph, &alone)?);
+            }
+        }
+        Ok(Self { session, side_by_side, batch, fixed, progress, evaluations: 0, expected: 0 })
     }
 
-    /// Rows in one batch.
-    pub(crate) fn batch(&self) -> usize {
-        self.batch
+    /// Rows that are worth preparing at once: a batch for each thread.
+    pub(crate) fn wave(&self) -> usize {
+        self.batch * self.side_by_side.len().max(1)
     }
 
-    /// Some of the graph's values for `count` rows of `inputs`.
+    /// Some of the graph's values for `count` rows of `inputs`. How rows are split into batches does not depend on
+    /// the number of threads.
     pub(crate) fn run(
         &mut self,
         inputs: &Arrays,
         count: usize,
         wanted: &[&str],
     ) -> Result<Vec<Array>, Error> {
+        let batches: Vec<std::ops::Range<usize>> =
+            (0..count).step_by(self.batch).map(|start| start..count.min(start + self.batch)).collect();
         let mut parts: Vec<Vec<Array>> = Vec::new();
-        let mut start = 0;
-        while start < count {
+        for wave in batches.chunks(self.wave() / self.batch) {
             if self.progress.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            let end = count.min(start + self.batch);
-            parts.push(self.run_batch(inputs, count, start..end, wanted)?);
-            self.evaluations += (end - start) as u64;
+            if wave.len() > 1 && !self.side_by_side.is_empty() {
+                parts.extend(self.run_wave(inputs, count, wave, wanted)?);
+            } else {
+                for range in wave {
+                    parts.push(run_batch(&*self.session, self.fixed, inputs, count, range.clone(), wanted)?);
+                }
+            }
+            self.evaluations += wave.iter().map(|range| range.len() as u64).sum::<u64>();
             self.progress.report(self.evaluations, self.expected.max(self.evaluations));
-            start = end;
         }
         (0..wanted.len())
             .map(|position| join(&parts.iter().map(|part| &part[position]).collect::<Vec<_>>()))
             .collect()
     }
 
-    fn run_batch(
+    /// Batches at the same time, a thread each.
+    fn run_wave(
         &self,
         inputs: &Arrays,
-        all: usize,
-        range: std::ops::Range<usize>,
+        count: usize,
+        wave: &[std::ops::Range<usize>],
         wanted: &[&str],
-    ) -> Result<Vec<Array>, Error> {
-        let count = range.len();
-        let padding = self.fixed.map_or(0, |fixed| fixed.saturating_sub(count));
-        let mut cut = Vec::new();
-        for (name, array) in inputs {
-            let part = if range == (0..all) { array.clone() } else { array.rows(range.clone()) };
-            cut.push((name.as_str(), if padding == 0 { part } else { padded(&part, padding)? }));
-        }
-        let borrowed: Vec<(&str, &Array)> = cut.iter().map(|(name, array)| (*name, array)).collect();
-        let results = self.session.run(&borrowed, wanted)?;
-        let shorten = |result: Array| {
-            let whole = padding > 0 && result.shape().first() == Some(&(count + padding));
-            if whole { result.rows(0..count) } else { result }
-        };
-        Ok(results.into_iter().map(shorten).collect())
+    ) -> Result<Vec<Vec<Array>>, Error> {
+        let fixed = self.fixed;
+        std::thread::scope(|scope| {
+            let running: Vec<_> = wave
+                .iter()
+                .zip(&self.side_by_side)
+                .map(|(range, session)| {
+                    scope.spawn(move || run_batch(&**session, fixed, inputs, count, range.clone(), wanted))
+                })
+                .collect();
+            running
+                .into_iter()
+                .map(|thread| {
+                    thread.join().unwrap_or_else(|_| Err(Error::Internal("a thread failed".to_owned())))
+                })
+                .collect()
+        })
     }
+}
+
+/// Some of a session's values for one batch.
+fn run_batch(
+    session: &dyn Session,
+    fixed: Option<usize>,
+    inputs: &Arrays,
+    all: usize,
+    range: std::ops::Range<usize>,
+    wanted: &[&str],
+) -> Result<Vec<Array>, Error> {
+    let count = range.len();
+    let padding = fixed.map_or(0, |fixed| fixed.saturating_sub(count));
+    let mut cut = Vec::new();
+    for (name, array) in inputs {
+        let part = if range == (0..all) { array.clone() } else { array.rows(range.clone()) };
+        cut.push((name.as_str(), if padding == 0 { part } else { padded(&part, padding)? }));
+    }
+    let borrowed: Vec<(&str, &Array)> = cut.iter().map(|(name, array)| (*name, array)).collect();
+    let results = session.run(&borrowed, wanted)?;
+    let shorten = |result: Array| {
+        let whole = padding > 0 && result.shape().first() == Some(&(count + padding));
+        if whole { result.rows(0..count) } else { result }
+    };
+    Ok(results.into_iter().map(shorten).collect())
+}
+
+/// Rows whose activations take about [`BATCH_BYTES`]. It depends on the graph alone.
+fn likely_batch(session: &dyn Session, symbol: &str, outputs: &[&str]) -> Result<usize, Error> {
+    let bytes = |rows: i64| session.peak_bytes(&BTreeMap::from([(symbol.to_owned(), rows)]), outputs);
+    let by_row = bytes(2)?.saturating_sub(bytes(1)?).max(1);
+    Ok(usize::try_from(BATCH_BYTES / by_row).unwrap_or(MOST_ROWS).clamp(1, MOST_ROWS))
 }
 
 /// A file of fixed batch runs whole batches: the last row stands in for those that are missing.
@@ -143,9 +205,9 @@ impl<'p> Evaluator<'p> {
         Ok(Self { program, runner })
     }
 
-    /// Rows in one batch.
-    pub(crate) fn batch(&self) -> usize {
-        self.runner.batch()
+    /// Rows that are worth preparing at once.
+    pub(crate) fn wave(&self) -> usize {
+        self.runner.wave()
     }
 
     /// Announces `rows` more evaluations.

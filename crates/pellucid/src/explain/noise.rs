@@ -88,7 +88,7 @@ pub(crate) fn average(
     for (row, target) in targets.iter().enumerate() {
         let (mut sum, mut squares): (Vec<ArrayD<f64>>, Vec<ArrayD<f64>>) = (Vec::new(), Vec::new());
         let numbers: Vec<usize> = (0..samples).collect();
-        for some in numbers.chunks(evaluator.batch().max(1)) {
+        for some in numbers.chunks(evaluator.wave().max(1)) {
             let noisy = noisy_rows(inputs, &moved, row, some, noise)?;
             let passed = evaluator.pass(&noisy, &vec![*target; some.len()])?;
             for (position, signal) in passed.values.iter().enumerate() {

@@ -127,7 +127,7 @@ fn one_row(
     let baseline = of(baselines, name).as_ref().and_then(float).ok_or_else(missing)?;
     let shape = IxDyn(&values.shape()[1..]);
     let (mut total, mut counts) = (ArrayD::<f64>::zeros(shape.clone()), ArrayD::<f64>::zeros(shape));
-    for some in windows.chunks(evaluator.batch().max(1)) {
+    for some in windows.chunks(evaluator.wave().max(1)) {
         let mut arrays = Vec::new();
         for (other, array) in inputs {
             let rows: Vec<Array> = some

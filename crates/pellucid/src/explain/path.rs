@@ -87,7 +87,7 @@ impl Path<'_> {
         let differences = self.differences();
         let mut points = Vec::new();
         // Points are turned into rows a batch at a time, so that memory does not grow with their number.
-        for some in positions.chunks(evaluator.batch().max(1)) {
+        for some in positions.chunks(evaluator.wave().max(1)) {
             let passed = evaluator.pass(&self.at(some)?, &vec![self.target; some.len()])?;
             for index in 0..some.len() {
                 let parts = passed
@@ -208,7 +208,7 @@ fn fixed(
     // Every other point of an odd trapezoid rule is a trapezoid rule of twice the width.
     let nested =
         quadrature == Quadrature::Trapezoid && rule.positions.len() % 2 == 1 && rule.positions.len() > 2;
-    let batch = evaluator.batch().max(1);
+    let batch = evaluator.wave().max(1);
     for (number, positions) in rule.positions.chunks(batch).enumerate() {
         for (index, point) in path.evaluate(evaluator, positions)?.iter().enumerate() {
             let position = number * batch + index;
@@ -229,6 +229,9 @@ fn fixed(
 
 /// Panels that adaptive quadrature starts with; each has a point at both ends and in the middle.
 const FIRST_PANELS: usize = 4;
+
+/// Panels that are halved at once, so that every thread has work.
+const FEWEST_PANELS: usize = 4;
 
 /// A part of the path with points at both ends and in the middle.
 struct Panel {
@@ -275,7 +278,7 @@ fn adaptive(
                 finished,
             });
         }
-        // The worst panels, until their errors make up half of all; then whole batches are as cheap as parts of them.
+        // The worst panels, until their errors make up half of all.
         panels.sort_by(|a, b| {
             b.error.total_cmp(&a.error).then(positions[a.left].total_cmp(&positions[b.left]))
         });
@@ -286,8 +289,7 @@ fn adaptive(
             covered += panels[chosen].error;
             chosen += 1;
         }
-        let fill = evaluator.batch().div_ceil(2).saturating_sub(chosen);
-        chosen = (chosen + fill).min(panels.len()).min((limit - points.len()) / 2).max(1);
+        chosen = chosen.max(FEWEST_PANELS).min(panels.len()).min((limit - points.len()) / 2).max(1);
         let split: Vec<Panel> = panels.drain(..chosen).collect();
         let between: Vec<f64> = split
             .iter()
