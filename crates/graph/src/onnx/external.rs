@@ -171,9 +171,11 @@ fn read_all(
 fn read_range(file: &mut File, start: u64, length: u64) -> std::io::Result<Bytes> {
     let size = usize::try_from(length).map_err(std::io::Error::other)?;
     file.seek(SeekFrom::Start(start))?;
-    let mut bytes = vec![0; size];
-    file.read_exact(&mut bytes)?;
-    Ok(Bytes::from(bytes))
+    let mut bytes = Vec::new();
+    // Weights past the machine's memory are an error, not an abort.
+    bytes.try_reserve_exact(size).map_err(std::io::Error::other)?;
+    file.take(length).read_to_end(&mut bytes)?;
+    if bytes.len() == size { Ok(Bytes::from(bytes)) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// The bytes of one request.

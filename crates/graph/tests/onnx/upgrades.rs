@@ -150,6 +150,8 @@ fn other_forms() {
     let pool =
         node("AveragePool", &["x"], &["y"]).with_ints("kernel_shape", &[2]).with_ints("dilations", &[1]);
     case(&mut text, 19, &["n", "3", "8"], pool, &[]);
+    let half = graph(&[node("IsInf", &["x"], &["y"])], &[typed("x", 10, &["n"])], &["y"], &[]);
+    write!(text, "opset 20\n{}\n", read(model(20, &half)).unwrap().text()).unwrap();
     case(&mut text, 20, &["n"], node("Gelu", &["x"], &["y"]).with_text("approximate", "tanh"), &[]);
     case(&mut text, 24, &["n"], node("Swish", &["x"], &["y"]), &[]);
     let wrap = node("Pad", &["x", "p"], &["y"]).with_text("mode", "wrap");
