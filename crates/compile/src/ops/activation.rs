@@ -87,17 +87,11 @@ fn thresholded_relu<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     one(s, s.dy()? * s.x(0)?.above_number(f64::from(s.node.float("alpha", 1.0))))
 }
 
-/// clip: dx = dy · [low ≤ x ≤ high], dlow = dy · [x < low], dhigh = dy · [x > high]
+/// clip: dx = dy · [x = y], which holds where low ≤ x ≤ high; dlow = dy · [x < low], dhigh = dy · [x > high]
 fn clip<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    let (x, dy) = (s.x(0)?, s.dy()?);
+    let (x, y, dy) = (s.x(0)?, s.y()?, s.dy()?);
     let (low, high) = (s.input(1), s.input(2));
-    let mut dx = dy;
-    if let Some(low) = low {
-        dx = dx * x.at_least(low);
-    }
-    if let Some(high) = high {
-        dx = dx * x.at_most(high);
-    }
+    let dx = if low.is_some() || high.is_some() { dy * x.equals(y) } else { dy };
     let dlow = low.filter(|_| s.wants(1)).map(|low| dy * x.below(low));
     let dhigh = high.filter(|_| s.wants(2)).map(|high| dy * x.above(high));
     let mut signals = vec![Some(dx), dlow, dhigh];
