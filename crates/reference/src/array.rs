@@ -116,17 +116,14 @@ impl Array {
     /// Where the bytes would not fit in memory's address range.
     pub fn to_tensor(&self, element: ElementType) -> Result<Tensor, TensorError> {
         let shape = self.shape().to_vec();
-        match (self, element) {
-            (Self::Int(array), ElementType::I64 | ElementType::U64) => {
-                let values: Vec<i64> = array.iter().copied().collect();
-                let tensor = Tensor::from_i64(shape.clone(), &values)?;
-                Tensor::new(element, shape, tensor.bytes().clone())
-            }
-            _ => {
-                let values: Vec<f64> = self.to_floats().iter().copied().collect();
-                Tensor::from_values(element, shape, &values)
-            }
+        if let (Self::Int(array), ElementType::I64 | ElementType::U64) = (self, element) {
+            // Not through floats, which are exact up to 2^53 only.
+            let values: Vec<i64> = array.iter().copied().collect();
+            let tensor = Tensor::from_i64(shape.clone(), &values)?;
+            return Tensor::new(element, shape, tensor.bytes().clone());
         }
+        let values: Vec<f64> = self.to_floats().iter().copied().collect();
+        Tensor::from_values(element, shape, &values)
     }
 
     pub(crate) fn is_standard_layout(&self) -> bool {

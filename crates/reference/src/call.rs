@@ -141,6 +141,7 @@ impl<'a> Call<'a> {
     }
 
     /// The one element of the input at `index`, where that input is given.
+    #[expect(clippy::unused_self, reason = "it reads as the other accessors do")]
     pub(crate) fn scalar<T: Copy>(&self, index: usize, array: &ArrayD<T>) -> Result<T, Problem> {
         match array.iter().next() {
             Some(value) if array.len() == 1 => Ok(*value),

@@ -185,11 +185,11 @@ mod tests {
         let a = counted(&[2, 3]);
         let run =
             |equation: &str, inputs: &[crate::Array]| node("Einsum").string("equation", equation).run(inputs);
-        assert_eq!(run("ij->ji", &[a.clone()]), floats(&[3, 2], &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0]));
-        assert_eq!(run("ij -> i", &[a.clone()]), floats(&[2], &[3.0, 12.0]));
+        assert_eq!(run("ij->ji", std::slice::from_ref(&a)), floats(&[3, 2], &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0]));
+        assert_eq!(run("ij -> i", std::slice::from_ref(&a)), floats(&[2], &[3.0, 12.0]));
         assert_eq!(
-            run("ji", &[a.clone()]),
-            run("ij->ji", &[a.clone()]),
+            run("ji", std::slice::from_ref(&a)),
+            run("ij->ji", std::slice::from_ref(&a)),
             "letters come in alphabetical order"
         );
         assert_eq!(run("ii", &[counted(&[3, 3])]), floats(&[], &[12.0]));

@@ -93,7 +93,7 @@ pub(crate) fn tuple_starts(
     let steps = strides(shape);
     let tail = shape[batch + depth..].to_vec();
     let batches: usize = shape[..batch].iter().product();
-    let tuples = indices.len().checked_div(depth).unwrap_or(batches);
+    let tuples: usize = indices.shape()[..rank - 1].iter().product();
     let per_batch = tuples.checked_div(batches).unwrap_or(0);
     let whole: usize = shape[batch..].iter().product();
     let elements = flat(indices);
@@ -135,5 +135,30 @@ mod tests {
         assert_eq!(found, floats(&[2, 2], &[0.0, 5.0, 2.0, 1.0]));
         let found = node("GatherND").run(&[x, ints(&[2, 2], &[0, 1, 2, 0])]);
         assert_eq!(found, floats(&[2], &[1.0, 4.0]));
+    }
+
+    #[test]
+    fn tuples_are_shared_by_batches_and_may_be_empty() {
+        let x = counted(&[2, 2, 2]);
+        let shared = node("GatherND").int("batch_dims", 1).run(&[x, ints(&[2, 1], &[1, -2])]);
+        assert_eq!(shared, floats(&[2, 2], &[2.0, 3.0, 4.0, 5.0]));
+        let whole = node("GatherND").run(&[counted(&[2]), ints(&[2, 0], &[])]);
+        assert_eq!(whole, floats(&[2, 2], &[0.0, 1.0, 0.0, 1.0]));
+    }
+
+    #[test]
+    fn indices_outside_are_errors() {
+        let x = counted(&[2, 3]);
+        let error = node("Gather").fail(&[x.clone(), ints(&[1], &[2])]);
+        assert_eq!(error, "Gather node \"tested\": index 2 is outside an axis of 2");
+        for index in [3, -4, i64::MIN, i64::MAX] {
+            let along = node("GatherElements").int("axis", 1).fail(&[x.clone(), ints(&[1, 1], &[index])]);
+            assert!(along.contains("outside"), "{along}");
+            let tuple = node("GatherND").fail(&[x.clone(), ints(&[1, 2], &[0, index])]);
+            assert!(tuple.contains("outside"), "{tuple}");
+        }
+        assert!(node("GatherND").fail(&[x.clone(), ints(&[1, 3], &[0; 3])]).starts_with("GatherND node"));
+        let tall = node("GatherElements").int("axis", 1).fail(&[x, ints(&[3, 1], &[0; 3])]);
+        assert!(tall.starts_with("GatherElements node"), "{tall}");
     }
 }

@@ -199,6 +199,24 @@ fn trilu(call: &Call<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use crate::testing::{counted, floats, ints, node};
+    use pellucid_graph::Tensor;
+
+    #[test]
+    fn what_is_filled_has_a_limit() {
+        let filled = node("ConstantOfShape").tensor("value", Tensor::integers(&[7]));
+        assert_eq!(filled.run(&[ints(&[1], &[2])]), ints(&[2], &[7, 7]));
+        assert_eq!(node("ConstantOfShape").run(&[ints(&[0], &[])]), floats(&[], &[0.0]));
+        for sizes in [&[1 << 40][..], &[-1], &[0, i64::MAX, 4], &[i64::MAX, i64::MAX]] {
+            let error = node("ConstantOfShape").fail(&[ints(&[sizes.len()], sizes)]);
+            assert!(error.starts_with("ConstantOfShape node"), "{error}");
+        }
+        let scalar = |value| ints(&[], &[value]);
+        let endless = node("Range").fail(&[scalar(i64::MIN), scalar(i64::MAX), scalar(1)]);
+        assert!(endless.starts_with("Range node"), "{endless}");
+        assert!(node("Range").fail(&[scalar(0), scalar(1), scalar(0)]).starts_with("Range node"));
+        let deep = node("OneHot").fail(&[ints(&[1], &[0]), scalar(1 << 40), floats(&[2], &[0.0, 1.0])]);
+        assert!(deep.starts_with("OneHot node"), "{deep}");
+    }
 
     #[test]
     fn ranges_end_before_their_limit() {
@@ -211,9 +229,12 @@ mod tests {
     #[test]
     fn shapes_and_triangles() {
         let x = counted(&[2, 3]);
-        assert_eq!(node("Shape").run(&[x.clone()]), ints(&[2], &[2, 3]));
-        assert_eq!(node("Shape").int("start", -1).run(&[x.clone()]), ints(&[1], &[3]));
-        assert_eq!(node("Trilu").run(&[x.clone()]), floats(&[2, 3], &[0.0, 1.0, 2.0, 0.0, 4.0, 5.0]));
+        assert_eq!(node("Shape").run(std::slice::from_ref(&x)), ints(&[2], &[2, 3]));
+        assert_eq!(node("Shape").int("start", -1).run(std::slice::from_ref(&x)), ints(&[1], &[3]));
+        assert_eq!(
+            node("Trilu").run(std::slice::from_ref(&x)),
+            floats(&[2, 3], &[0.0, 1.0, 2.0, 0.0, 4.0, 5.0])
+        );
         assert_eq!(node("NonZero").run(&[x]), ints(&[2, 5], &[0, 0, 1, 1, 1, 1, 2, 0, 1, 2]));
     }
 

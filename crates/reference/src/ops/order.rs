@@ -62,7 +62,11 @@ fn top_k(call: &Call<'_>) -> Outcome {
     let count = call.limits.allow(&shape)?;
     let mut order = vec![0usize; count];
     let rank_of = |a: usize, b: usize| match array {
-        Array::Float(x) => flat(x)[a].total_cmp(&flat(x)[b]),
+        // Both zeros are equal, and every NaN is larger than every number, whatever its sign.
+        Array::Float(x) => {
+            let (a, b) = (flat(x)[a], flat(x)[b]);
+            a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+        }
         Array::Int(x) => flat(x)[a].cmp(&flat(x)[b]),
         Array::Bool(x) => flat(x)[a].cmp(&flat(x)[b]),
     };
@@ -113,5 +117,14 @@ mod tests {
         let x = floats(&[4], &[1.0, 3.0, 3.0, 2.0]);
         let found = node("TopK").outputs(2).run_all(&[x, ints(&[1], &[2])]);
         assert_eq!(found, [floats(&[2], &[3.0, 3.0]), ints(&[2], &[1, 2])]);
+        let x = floats(&[4], &[-0.0, 0.0, -f64::NAN, -1.0]);
+        let largest = node("TopK").outputs(2).run_all(&[x.clone(), ints(&[1], &[3])]);
+        assert_eq!(largest[1], ints(&[3], &[2, 0, 1]));
+        let least = node("TopK").int("largest", 0).outputs(2).run_all(&[x.clone(), ints(&[1], &[2])]);
+        assert_eq!(least[1], ints(&[2], &[3, 0]));
+        for count in [5, -1] {
+            let error = node("TopK").outputs(2).fail(&[x.clone(), ints(&[1], &[count])]);
+            assert!(error.starts_with("TopK node"), "{error}");
+        }
     }
 }

@@ -113,7 +113,7 @@ fn padded<T: Copy>(
             for index in 0..*size {
                 match source(index).and_then(|place| usize::try_from(place).ok()) {
                     Some(place) => {
-                        values.extend_from_slice(&flat(&result)[(o * n + place) * inner..][..inner])
+                        values.extend_from_slice(&flat(&result)[(o * n + place) * inner..][..inner]);
                     }
                     None => values.extend(std::iter::repeat_n(constant, inner)),
                 }

@@ -4,7 +4,7 @@ use ndarray::{ArrayD, IxDyn};
 use pellucid_graph::ElementType;
 
 use crate::array::Array;
-use crate::call::{Call, Operator, Outcome, flat, lanes};
+use crate::call::{Call, Operator, Outcome, flat, lanes, wrong_kind};
 use crate::error::Problem;
 
 pub(crate) const OPERATORS: &[(&str, Operator)] =
@@ -46,7 +46,10 @@ fn limits(element: ElementType) -> Result<(f64, f64), Problem> {
 
 /// round(x / scale), halves to even, plus the zero point, within the type's limits.
 fn quantize(call: &Call<'_>) -> Outcome {
-    let (x, scales) = (call.float(0)?, call.float(1)?);
+    if let other @ Array::Bool(_) = call.input(0)? {
+        return Err(wrong_kind(0, other, "float or int"));
+    }
+    let (x, scales) = (&call.input(0)?.to_floats(), call.float(1)?);
     let which = scale_of(call, x.shape(), scales.len())?;
     let points = zero_points(call, scales.len())?;
     let (low, high) = limits(call.output_element(0).unwrap_or(ElementType::U8))?;
@@ -75,6 +78,18 @@ fn dequantize(call: &Call<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use crate::testing::{floats, ints, node};
+    use pellucid_graph::ElementType;
+
+    #[test]
+    fn halves_go_to_even_and_ends_saturate() {
+        let x = floats(&[5], &[1.0, 3.0, 5.0, -1000.0, 1000.0]);
+        let bare = node("QuantizeLinear").run(&[x.clone(), floats(&[], &[2.0])]);
+        assert_eq!(bare, ints(&[5], &[0, 2, 2, 0, 255]));
+        let shifted = node("QuantizeLinear")
+            .elements(&[ElementType::F32, ElementType::F32, ElementType::I8])
+            .run(&[x, floats(&[], &[2.0]), ints(&[], &[10])]);
+        assert_eq!(shifted, ints(&[5], &[10, 12, 12, -128, 127]));
+    }
 
     #[test]
     fn dequantisation_is_by_axis() {

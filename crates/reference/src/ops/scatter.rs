@@ -101,6 +101,13 @@ fn scatter_elements(call: &Call<'_>) -> Outcome {
 fn scatter_nd(call: &Call<'_>) -> Outcome {
     let (array, indices) = (call.input(0)?, call.int(1)?);
     let (starts, tail) = tuple_starts(array.shape(), indices, 0)?;
+    let depth = array.rank() - tail.len();
+    let mut expected = indices.shape()[..indices.ndim() - 1].to_vec();
+    expected.extend(&array.shape()[depth..]);
+    let found = call.input(2)?.shape();
+    if found != expected {
+        return Err(format!("the updates have shape {found:?}, {expected:?} was expected").into());
+    }
     let size: usize = tail.iter().product();
     let positions: Vec<usize> = starts.into_iter().flat_map(|start| start..start + size).collect();
     write(call, &positions)
@@ -120,5 +127,21 @@ mod tests {
         assert_eq!(found, floats(&[3, 2], &[30.0, 1.0, 2.0, 3.0, 4.0, 5.0]));
         let found = node("ScatterND").run(&[x, ints(&[1, 1], &[-1]), floats(&[1, 2], &[7.0, 8.0])]);
         assert_eq!(found, floats(&[3, 2], &[0.0, 1.0, 2.0, 3.0, 7.0, 8.0]));
+    }
+
+    #[test]
+    fn updates_that_do_not_fit_are_errors() {
+        let x = counted(&[2, 2]);
+        // As many elements as expected, in another shape.
+        let turned = node("ScatterND").fail(&[x.clone(), ints(&[1, 1], &[0]), floats(&[2, 1], &[1.0, 2.0])]);
+        assert!(turned.starts_with("ScatterND node"), "{turned}");
+        let outside = node("ScatterND").fail(&[x.clone(), ints(&[1, 1], &[2]), floats(&[1, 2], &[0.0; 2])]);
+        assert!(outside.contains("index 2 is outside"), "{outside}");
+        let shapes =
+            node("ScatterElements").fail(&[x.clone(), ints(&[1, 2], &[0, 0]), floats(&[1, 1], &[0.0])]);
+        assert!(shapes.starts_with("ScatterElements node"), "{shapes}");
+        let given = [x, ints(&[1, 1], &[0]), floats(&[1, 1], &[0.0])];
+        let unknown = node("ScatterElements").string("reduction", "mean").fail(&given);
+        assert!(unknown.contains("mean"), "{unknown}");
     }
 }

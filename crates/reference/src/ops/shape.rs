@@ -376,14 +376,14 @@ mod tests {
         let empty = floats(&[0, 3], &[]);
         let kept = node("Reshape").int("allowzero", 1).run(&[empty, ints(&[2], &[3, 0])]);
         assert_eq!(kept.shape(), [3, 0]);
-        assert_eq!(node("Flatten").int("axis", 3).run(&[x.clone()]).shape(), [24, 1]);
+        assert_eq!(node("Flatten").int("axis", 3).run(std::slice::from_ref(&x)).shape(), [24, 1]);
         assert_eq!(node("Flatten").int("axis", 0).run(&[x]).shape(), [1, 24]);
     }
 
     #[test]
     fn axes_come_and_go() {
         let x = counted(&[1, 2, 1]);
-        assert_eq!(node("Squeeze").run(&[x.clone()]).shape(), [2]);
+        assert_eq!(node("Squeeze").run(std::slice::from_ref(&x)).shape(), [2]);
         assert_eq!(node("Squeeze").run(&[x.clone(), ints(&[1], &[-1])]).shape(), [1, 2]);
         assert!(node("Squeeze").fail(&[x.clone(), ints(&[1], &[1])]).starts_with("Squeeze node"));
         assert_eq!(node("Unsqueeze").run(&[x.clone(), ints(&[2], &[-1, 0])]).shape(), [1, 1, 2, 1, 1]);
@@ -420,7 +420,7 @@ mod tests {
             node("Concat").int("axis", 0).fail(&[ints(&[1], &[1]), floats(&[1], &[1.0])]).contains("Concat")
         );
         let parts = node("Split").int("num_outputs", 3).outputs(3).run_all(&[counted(&[7])]);
-        assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [3, 3, 1]);
+        assert_eq!(parts.iter().map(crate::Array::len).collect::<Vec<_>>(), [3, 3, 1]);
         let parts = node("Split").outputs(2).run_all(&[counted(&[3]), ints(&[2], &[1, 2])]);
         assert_eq!(parts[1], floats(&[2], &[1.0, 2.0]));
         assert!(
@@ -448,7 +448,7 @@ mod tests {
         );
         assert_eq!(node("Transpose").ints("perm", &[1, 0, 2]).run(&[counted(&[2, 3, 4])]).shape(), [3, 2, 4]);
         let x = counted(&[1, 4, 1, 1]);
-        let spread = node("DepthToSpace").int("blocksize", 2).run(&[x.clone()]);
+        let spread = node("DepthToSpace").int("blocksize", 2).run(std::slice::from_ref(&x));
         assert_eq!(spread, floats(&[1, 1, 2, 2], &[0.0, 1.0, 2.0, 3.0]));
         assert_eq!(node("SpaceToDepth").int("blocksize", 2).run(&[spread]), x);
         let kept = node("Dropout").outputs(2).run_all(&[counted(&[2])]);
