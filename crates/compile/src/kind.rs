@@ -5,9 +5,9 @@ use std::fmt;
 /// What an elementwise function does to a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Zero or weak on one side of a threshold, the identity on the other: Relu, Clip(0, ·), LeakyRelu.
+    /// Zero or weak on one side of a threshold, the identity on the other: Relu, Clip(0, ·), `LeakyRelu`.
     Rectifier,
-    /// The input times a factor between 0 and 1 that depends on it: SiLU, GELU, HardSwish.
+    /// The input times a factor between 0 and 1 that depends on it: SiLU, GELU, `HardSwish`.
     Gate,
     /// Bounded: Sigmoid, Tanh, Clip between two limits.
     Saturating,
@@ -24,7 +24,7 @@ pub enum Kind {
     Bilinear,
     /// One number in, one number out.
     Elementwise(Role),
-    /// Divides by a statistic of its input: LayerNormalization.
+    /// Divides by a statistic of its input: `LayerNormalization`.
     Normaliser,
     /// Positive weights that sum to 1: Softmax.
     Weights,

@@ -32,7 +32,7 @@ pub struct Program {
     pub predictions: Vec<String>,
     /// Name of the value scores are read from: logits, where a final Softmax was stepped over.
     pub scored: String,
-    /// Name of the score, [n].
+    /// Name of the score, `[n]`.
     pub score: String,
     /// Name of the target input; `None` where it is fixed.
     pub target: Option<String>,
@@ -167,7 +167,7 @@ pub(crate) fn rows(graph: &Graph, scored: &Scored) -> Result<pellucid_graph::Dim
         .ok_or_else(|| CompileError::Model(format!("{:?} has no rows", graph.value(scored.value).name)))
 }
 
-/// max(0, Σ_c mean over space of the signal · activation), channels kept as an axis of size 1.
+/// `max(0, Σ_c mean over space of the signal · activation)`, channels kept as an axis of size 1.
 pub(crate) fn channel_weighted<'g>(activation: Var<'g>, signal: Var<'g>) -> Result<Var<'g>> {
     let space: Vec<usize> = (2..activation.rank()?).collect();
     let weights = signal.mean(&space, Keep::Axes);

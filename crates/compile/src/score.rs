@@ -30,7 +30,7 @@ impl Unit {
 /// Which class is explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Target {
-    /// The caller says, by an input named `target`, int64 [n].
+    /// The caller says, by an input named `target`, int64 `[n]`.
     #[default]
     Input,
     /// One class for every row.
@@ -48,7 +48,7 @@ pub struct Scored {
     pub value: ValueId,
     /// Unit of the score.
     pub unit: Unit,
-    /// Number of classes; `None` for [n], one number a row.
+    /// Number of classes; `None` for `[n]`, one number a row.
     pub classes: Option<usize>,
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn one_hot<'g>(y: Var<'g>, classes: usize, target: Var<'g>) -> Var<'g
     y.builder().op("Equal", &[column, row], &[]).cast(y.element())
 }
 
-/// Each row's class of the highest score, int64 [n].
+/// Each row's class of the highest score, int64 `[n]`.
 pub(crate) fn top(y: Var<'_>) -> Var<'_> {
     y.builder().op("ArgMax", &[y], &[("axis", Attribute::Int(1)), ("keepdims", Attribute::Int(0))])
 }

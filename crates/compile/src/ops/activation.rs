@@ -52,13 +52,13 @@ fn clip_kind(graph: &Graph, node: &Node) -> Kind {
     if low == Some(0.0) { Kind::Elementwise(Role::Rectifier) } else { Kind::Elementwise(Role::Saturating) }
 }
 
-fn one<'g>(step: &Step<'g>, signal: Var<'g>) -> Result<Signals<'g>> {
-    Ok(step.only_first(signal))
+fn one<'g>(step: &Step<'g>, signal: Var<'g>) -> Signals<'g> {
+    step.only_first(signal)
 }
 
 /// relu: dx = dy · [y > 0]
 fn relu<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    one(s, s.dy()? * s.y()?.above_number(0.0))
+    Ok(one(s, s.dy()? * s.y()?.above_number(0.0)))
 }
 
 /// A factor that is 1 where `positive` is 1 and `slope` elsewhere.
@@ -70,7 +70,7 @@ fn either<'g>(positive: Var<'g>, slope: Var<'g>) -> Var<'g> {
 fn leaky_relu<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let x = s.x(0)?;
     let alpha = x.scalar(f64::from(s.node.float("alpha", 0.01)));
-    one(s, s.dy()? * either(x.above_number(0.0), alpha))
+    Ok(one(s, s.dy()? * either(x.above_number(0.0), alpha)))
 }
 
 /// prelu: dx = dy · (x > 0 ? 1 : a), da = dy · min(x, 0)
@@ -84,7 +84,7 @@ fn prelu<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 
 /// thresholded relu: dx = dy · [x > α]
 fn thresholded_relu<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    one(s, s.dy()? * s.x(0)?.above_number(f64::from(s.node.float("alpha", 1.0))))
+    Ok(one(s, s.dy()? * s.x(0)?.above_number(f64::from(s.node.float("alpha", 1.0)))))
 }
 
 /// clip: dx = dy · [x = y], which holds where low ≤ x ≤ high; dlow = dy · [x < low], dhigh = dy · [x > high]
@@ -104,7 +104,7 @@ fn exponential_unit<'g>(s: &Step<'g>, alpha: f64, gamma: f64, width: f64) -> Res
     let x = s.x(0)?;
     let positive = x.above_number(0.0);
     let below = (-((-x).relu()) / width).exp() * alpha;
-    one(s, s.dy()? * (either(positive, below) * gamma))
+    Ok(one(s, s.dy()? * (either(positive, below) * gamma)))
 }
 
 /// elu: dx = dy · (x > 0 ? 1 : α·eˣ)
@@ -127,31 +127,31 @@ fn celu<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 /// sigmoid: dx = dy · y · (1 − y)
 fn sigmoid<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let y = s.y()?;
-    one(s, s.dy()? * (y * (1.0 - y)))
+    Ok(one(s, s.dy()? * (y * (1.0 - y))))
 }
 
 /// hard sigmoid, max(0, min(1, α·x + β)): dx = dy · α · [0 < y < 1]
 fn hard_sigmoid<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let y = s.y()?;
     let inside = y.above_number(0.0) * y.below(y.scalar(1.0));
-    one(s, s.dy()? * (inside * f64::from(s.node.float("alpha", 0.2))))
+    Ok(one(s, s.dy()? * (inside * f64::from(s.node.float("alpha", 0.2)))))
 }
 
 /// tanh: dx = dy · (1 − y²)
 fn tanh<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let y = s.y()?;
-    one(s, s.dy()? * (1.0 - y * y))
+    Ok(one(s, s.dy()? * (1.0 - y * y)))
 }
 
 /// softplus, ln(1 + eˣ): dx = dy · σ(x)
 fn softplus<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    one(s, s.dy()? * s.x(0)?.sigmoid())
+    Ok(one(s, s.dy()? * s.x(0)?.sigmoid()))
 }
 
 /// softsign, x / (1 + |x|): dx = dy / (1 + |x|)²
 fn softsign<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let denominator = s.x(0)?.apply("Abs") + 1.0;
-    one(s, s.dy()? / (denominator * denominator))
+    Ok(one(s, s.dy()? / (denominator * denominator)))
 }
 
 /// swish, x · σ(α·x): dx = dy · (p + α·x·p·(1 − p)) with p = σ(α·x)
@@ -159,7 +159,7 @@ fn swish<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let x = s.x(0)?;
     let scaled = x * f64::from(s.node.float("alpha", 1.0));
     let p = scaled.sigmoid();
-    one(s, s.dy()? * (p + scaled * p * (1.0 - p)))
+    Ok(one(s, s.dy()? * (p + scaled * p * (1.0 - p))))
 }
 
 /// hard swish, x · max(0, min(1, x/6 + 1/2)): dx = dy · (0 | x/3 + 1/2 | 1)
@@ -167,14 +167,14 @@ fn hard_swish<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let x = s.x(0)?;
     let (low, high) = (x.scalar(-3.0), x.scalar(3.0));
     let inside = x.at_least(low) * x.at_most(high);
-    one(s, s.dy()? * (inside * (x / 3.0 + 0.5) + x.above(high)))
+    Ok(one(s, s.dy()? * (inside * (x / 3.0 + 0.5) + x.above(high))))
 }
 
 /// mish, x · t with t = tanh(softplus(x)): dx = dy · (t + x · (1 − t²) · σ(x))
 fn mish<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let x = s.x(0)?;
     let t = x.apply("Softplus").apply("Tanh");
-    one(s, s.dy()? * (t + x * (1.0 - t * t) * x.sigmoid()))
+    Ok(one(s, s.dy()? * (t + x * (1.0 - t * t) * x.sigmoid())))
 }
 
 /// gelu: x · Φ(x): dx = dy · (Φ(x) + x · φ(x)); with `approximate = tanh`, the derivative of
@@ -193,5 +193,5 @@ fn gelu<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
             (x * x * -0.5).exp() * (0.5 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2);
         cumulative + x * density
     };
-    one(s, s.dy()? * slope)
+    Ok(one(s, s.dy()? * slope))
 }

@@ -100,7 +100,7 @@ fn pow<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 
 fn power_slope<'g>(a: Var<'g>, b: Var<'g>) -> Var<'g> {
     match b.constant_number() {
-        Some(exponent) if exponent == 0.0 => a * 0.0,
+        Some(0.0) => a * 0.0,
         Some(exponent) if (exponent - 1.0).abs() < f64::EPSILON => a * 0.0 + 1.0,
         Some(exponent) if (exponent - 2.0).abs() < f64::EPSILON => a * 2.0,
         Some(exponent) => a.powf(exponent - 1.0) * exponent,

@@ -41,13 +41,13 @@ fn cast_kind(_: &Graph, node: &Node) -> Kind {
     if float { Kind::Move } else { Kind::Flat }
 }
 
-fn one<'g>(step: &Step<'g>, signal: Var<'g>) -> Result<Signals<'g>> {
-    Ok(step.only_first(signal))
+fn one<'g>(step: &Step<'g>, signal: Var<'g>) -> Signals<'g> {
+    step.only_first(signal)
 }
 
 /// dx = dy · sign x
 fn abs<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    one(s, s.dy()? * s.x(0)?.apply("Sign"))
+    Ok(one(s, s.dy()? * s.x(0)?.apply("Sign")))
 }
 
 /// Back to the element type that came in; from integers and truth values no signal comes back.
@@ -56,17 +56,17 @@ fn cast<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     if !x.element().is_float() || !s.y()?.element().is_float() {
         return Ok(vec![None; s.input_count()]);
     }
-    one(s, s.dy()?.cast(x.element()))
+    Ok(one(s, s.dy()?.cast(x.element())))
 }
 
 /// dx = −dy · sin x
 fn cos<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    one(s, -(s.dy()? * s.x(0)?.apply("Sin")))
+    Ok(one(s, -(s.dy()? * s.x(0)?.apply("Sin"))))
 }
 
 /// dx = dy · cos x
 fn sin<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    one(s, s.dy()? * s.x(0)?.apply("Cos"))
+    Ok(one(s, s.dy()? * s.x(0)?.apply("Cos")))
 }
 
 /// The identity, as in evaluation; a Dropout that drops has no derivative that could be repeated.
@@ -79,42 +79,42 @@ fn dropout<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
             ));
         }
     }
-    one(s, s.dy()?)
+    Ok(one(s, s.dy()?))
 }
 
 /// dx = dy · 2/√π · e^(−x²)
 fn erf<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let x = s.x(0)?;
-    one(s, s.dy()? * ((-(x * x)).exp() * std::f64::consts::FRAC_2_SQRT_PI))
+    Ok(one(s, s.dy()? * ((-(x * x)).exp() * std::f64::consts::FRAC_2_SQRT_PI)))
 }
 
 /// dx = dy · y
 fn exp<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    one(s, s.dy()? * s.y()?)
+    Ok(one(s, s.dy()? * s.y()?))
 }
 
 /// dx = dy
 fn identity<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    one(s, s.dy()?)
+    Ok(one(s, s.dy()?))
 }
 
 /// dx = dy / x
 fn log<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    one(s, s.dy()? / s.x(0)?)
+    Ok(one(s, s.dy()? / s.x(0)?))
 }
 
 /// dx = −dy
 fn neg<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    one(s, -s.dy()?)
+    Ok(one(s, -s.dy()?))
 }
 
 /// dx = −dy · y²
 fn reciprocal<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let y = s.y()?;
-    one(s, -(s.dy()? * (y * y)))
+    Ok(one(s, -(s.dy()? * (y * y))))
 }
 
 /// dx = dy / (2·y)
 fn sqrt<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    one(s, s.dy()? * 0.5 / s.y()?)
+    Ok(one(s, s.dy()? * 0.5 / s.y()?))
 }

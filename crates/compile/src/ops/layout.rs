@@ -105,7 +105,7 @@ fn slice<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 }
 
 /// Puts a slice back where it was along `axis`, zeros elsewhere.
-fn unslice<'g>(v: Var<'g>, axis: usize, size: i64, start: i64, step: i64) -> Result<Var<'g>> {
+fn unslice(v: Var<'_>, axis: usize, size: i64, start: i64, step: i64) -> Result<Var<'_>> {
     let count = signed(v.size(axis)?);
     let from_front = if start < 0 { start.saturating_add(size) } else { start };
     let first = if step > 0 { from_front.clamp(0, size) } else { from_front.clamp(-1, size - 1) };
@@ -128,7 +128,7 @@ fn unslice<'g>(v: Var<'g>, axis: usize, size: i64, start: i64, step: i64) -> Res
 }
 
 /// `stride − 1` zeros between neighbours along `axis`.
-fn zeros_between<'g>(v: Var<'g>, axis: usize, count: i64, stride: i64) -> Result<Var<'g>> {
+fn zeros_between(v: Var<'_>, axis: usize, count: i64, stride: i64) -> Result<Var<'_>> {
     let rank = v.rank()?;
     let (before, mut after) = (vec![0; rank + 1], vec![0; rank + 1]);
     after[axis + 1] = stride - 1;

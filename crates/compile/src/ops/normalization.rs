@@ -97,7 +97,7 @@ fn layer_normalization<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     Ok(signals)
 }
 
-/// As LayerNormalization over the spatial axes, with scale and bias by channel.
+/// As `LayerNormalization` over the spatial axes, with scale and bias by channel.
 fn instance_normalization<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let (x, scale, dy) = (s.x(0)?, s.x(1)?, s.dy()?);
     let rank = x.rank()?;

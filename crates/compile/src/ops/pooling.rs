@@ -37,7 +37,7 @@ fn covered(axes: &[FixedAxis]) -> Vec<FixedAxis> {
 }
 
 /// [n, c, …] as [n·c, 1, …]: each channel is pooled by itself.
-fn by_itself<'g>(v: Var<'g>, channels: i64, sizes: impl Iterator<Item = i64>) -> Var<'g> {
+fn by_itself(v: Var<'_>, channels: i64, sizes: impl Iterator<Item = i64>) -> Var<'_> {
     let shape: Vec<i64> = [-1, channels].into_iter().chain(sizes).collect();
     v.reshape(&shape)
 }
@@ -121,7 +121,7 @@ fn max_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 }
 
 /// Truth of "is the first maximum along `axis`", for an axis of `size` elements.
-fn first_maximum<'g>(v: Var<'g>, axis: usize, size: usize) -> Result<Var<'g>> {
+fn first_maximum(v: Var<'_>, axis: usize, size: usize) -> Result<Var<'_>> {
     let builder = v.builder();
     let first = builder.op(
         "ArgMax",

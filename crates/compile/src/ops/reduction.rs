@@ -65,13 +65,12 @@ fn sum<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 fn mean<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let (x, axes, dy) = parts(s)?;
     let known: Result<usize> = axes.iter().try_fold(1, |count: usize, axis| Ok(count * x.size(*axis)?));
-    let share = match known {
-        Ok(count) => dy * (1.0 / signed(count).max(1) as f64),
+    let share = if let Ok(count) = known {
+        dy * (1.0 / signed(count).max(1) as f64)
+    } else {
         // Sizes that are only known while running: elements of x by elements of y.
-        Err(_) => {
-            let size = |v: Var<'g>| v.apply("Size").cast(x.element());
-            dy * (size(s.y()?) / size(x))
-        }
+        let size = |v: Var<'g>| v.apply("Size").cast(x.element());
+        dy * (size(s.y()?) / size(x))
     };
     Ok(s.only_first(share))
 }
