@@ -18,6 +18,7 @@ pub mod program;
 pub mod rules;
 pub mod score;
 pub mod step;
+pub mod training;
 pub mod walk;
 
 pub use artefact::{Artefact, Baseline, Options, artefact};
@@ -29,3 +30,4 @@ pub use method::{Collect, Method, Nodes, Points, Quadrature, Readout, nodes};
 pub use passes::{lower, raise};
 pub use program::{Program, Request, program};
 pub use score::{Scored, Target, Unit};
+pub use training::{TrainedWeight, TrainingStep, training_step};

@@ -1,0 +1,40 @@
+//! Any model that can be read compiles to a graph that can be written, or to an error, with every method.
+
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use pellucid_compile::methods::{ALL, Form, Settings};
+use pellucid_compile::{Options, Request, artefact, coverage, passes, program};
+use pellucid_graph::onnx::{EncodeError, EncodeOptions, Limits, decode, encode};
+
+fuzz_target!(|bytes: &[u8]| {
+    let limits = Limits { memory_bytes: 1 << 26, nodes: 300, ..Limits::default() };
+    let Ok(graph) = decode(Bytes::copy_from_slice(bytes), &limits) else {
+        return;
+    };
+    let Ok(graph) = passes::fold(&graph, 1024).and_then(|graph| passes::raise(&graph)) else {
+        return;
+    };
+    for definition in ALL {
+        let Form::Compiled(build) = definition.form else { continue };
+        let quadrature = definition.name == "integrated-gradients";
+        let given = if quadrature { vec![("quadrature".to_owned(), "trapezoid".to_owned())] } else { Vec::new() };
+        let settings = Settings::new(definition, &given).expect("these settings exist");
+        let method = build(&settings).expect("these settings have a meaning");
+        let _ = coverage(&graph, &method, &Request::default());
+        if let Err(error) = program(&graph, &method, &Request::default()) {
+            assert!(error.is_user_error(), "{}: {error}", definition.name);
+        }
+        match artefact(&graph, &method, &Options::default()) {
+            Ok(made) => {
+                let lowered = passes::lower(&made.graph).expect("what was compiled can be lowered");
+                match encode(&lowered, &EncodeOptions::default()) {
+                    Ok(_) | Err(EncodeError::Unknown(_) | EncodeError::Unnamed) => {}
+                    Err(error) => panic!("{}: what was compiled cannot be written: {error}", definition.name),
+                }
+            }
+            Err(error) => assert!(error.is_user_error(), "{}: {error}", definition.name),
+        }
+    }
+});
