@@ -128,6 +128,10 @@ impl Options {
 
     /// The same with a parameter.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a caller writes a number as it is: `set(\"steps\", 128)`"
+    )]
     pub fn set(mut self, key: &str, value: impl ToString) -> Self {
         self.settings.push((key.to_owned(), value.to_string()));
         self

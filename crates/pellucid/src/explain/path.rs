@@ -213,7 +213,7 @@ fn fixed(
         for (index, point) in path.evaluate(evaluator, positions)?.iter().enumerate() {
             let position = number * batch + index;
             sum.add(rule.weights[position], point);
-            if nested && position % 2 == 0 {
+            if nested && position.is_multiple_of(2) {
                 coarse.add(2.0 * rule.weights[position], point);
             }
         }
