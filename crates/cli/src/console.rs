@@ -47,7 +47,7 @@ impl Progress for Console {
     }
 }
 
-/// What standard output can show. NO_COLOR and plain terminals get text alone.
+/// What standard output can show. `NO_COLOR` and plain terminals get text alone.
 pub(crate) fn style() -> Style {
     let terminal = std::io::stdout().is_terminal();
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -1,5 +1,7 @@
 //! The command as people run it: what it prints, writes and refuses.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -122,7 +124,8 @@ fn every_method_explains_and_writes_every_form() {
     let (folder, model, input) = small();
     let listed = folder.ok(&["methods", "--json"]);
     let methods: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    let names: Vec<&str> = methods.as_array().unwrap().iter().map(|method| method["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        methods.as_array().unwrap().iter().map(|method| method["name"].as_str().unwrap()).collect();
     assert!(names.len() >= 8, "{names:?}");
     for name in names {
         let mut arguments = vec!["explain", &model, &input, "--method", name, "--set"];
@@ -132,7 +135,8 @@ fn every_method_explains_and_writes_every_form() {
         }
         arguments.extend(["-o", "out.npz", "-o", "out.json", "-o", "out.html"]);
         folder.ok(&arguments);
-        let json: serde_json::Value = serde_json::from_slice(&fs::read(folder.path("out.json")).unwrap()).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.path("out.json")).unwrap()).unwrap();
         assert!(json.to_string().contains(name), "{name}");
         for file in ["out.npz", "out.json", "out.html"] {
             fs::remove_file(folder.path(file)).unwrap();
@@ -143,7 +147,16 @@ fn every_method_explains_and_writes_every_form() {
 #[test]
 fn compile_writes_one_file_that_predict_runs() {
     let (folder, model, input) = small();
-    let text = folder.ok(&["compile", &model, "--method", "input-x-gradient", "--target", "1", "-o", "explained.onnx"]);
+    let text = folder.ok(&[
+        "compile",
+        &model,
+        "--method",
+        "input-x-gradient",
+        "--target",
+        "1",
+        "-o",
+        "explained.onnx",
+    ]);
     assert!(text.contains("attribution"), "{text}");
     folder.ok(&["predict", "explained.onnx", &input, "-o", "prediction.npz"]);
     folder.ok(&["coverage", "explained.onnx"]);
@@ -205,11 +218,15 @@ fn wrong_inputs_are_refused() {
     assert!(found.contains("shape") && found.contains("expected"), "{found}");
     let nan = refused("nan.npy", &npy(&shape, |i| if i == 3 { f32::NAN } else { 0.5 }));
     assert!(nan.to_lowercase().contains("nan"), "{nan}");
-    let lies = npy_with("{'descr': '<f4', 'fortran_order': False, 'shape': (9000000000, 9000000000), }", vec![0; 64]);
+    let lies = npy_with(
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (9000000000, 9000000000), }",
+        vec![0; 64],
+    );
     refused("lies.npy", &lies);
     let short = npy_with("{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000,), }", vec![0; 64]);
     refused("short.npy", &short);
-    let objects = npy_with("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", b"cos\nsystem\n".to_vec());
+    let objects =
+        npy_with("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", b"cos\nsystem\n".to_vec());
     let found = refused("objects.npy", &objects);
     assert!(found.contains("object"), "{found}");
     let text = refused("text.txt", b"no picture");
@@ -235,7 +252,10 @@ fn huge_png() -> Vec<u8> {
 /// The checksum of PNG chunks.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { 0xEDB8_8320 ^ (sum >> 1) } else { sum >> 1 })
+        (0..8).fold(
+            sum ^ u32::from(*byte),
+            |sum, _| if sum & 1 == 1 { 0xEDB8_8320 ^ (sum >> 1) } else { sum >> 1 },
+        )
     })
 }
 

@@ -1,5 +1,7 @@
 //! The compiler only appends: what comes out begins with what went in.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use pellucid_compile::methods::{ALL, Form, Settings};
 use pellucid_compile::{Collect, CompileError, Method, Options, Request, Target, artefact, program, raise};
 use pellucid_graph::{Graph, NewNode, onnx};

@@ -1,12 +1,15 @@
 //! Every method on every golden network, through both exporters, folded and unfolded, against PyTorch and Captum:
 //! 1e-4 of each row's maximum on the engine, 1e-6 for derivatives in the f64 interpreter.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
+
 use std::fmt::Write as _;
 
 use ndarray::ArrayD;
 use pellucid::{Array, Baseline, Engine, Inputs, Limits, Model, Options, Silent, TargetChoice, explain};
 use pellucid_testkit::golden::{self, Case, Golden, Variant, row_deviation};
 
+#[expect(clippy::cast_possible_truncation, reason = "the model computes in float32")]
 fn float32(array: &ArrayD<f64>) -> Array {
     Array::F32(array.mapv(|value| value as f32))
 }
@@ -39,7 +42,8 @@ fn options(golden: &Golden, variant: &Variant, case: &Case, model: &Model, engin
 fn deviation(golden: &Golden, variant: &Variant, case: &Case, engine: Engine) -> Result<f64, String> {
     let model = Model::open(variant.path()).map_err(|error| error.to_string())?;
     let input = model.inputs().next().unwrap().name.clone();
-    let inputs = Inputs::from_arrays(vec![(input, float32(golden.input()))]).map_err(|error| error.to_string())?;
+    let inputs =
+        Inputs::from_arrays(vec![(input, float32(golden.input()))]).map_err(|error| error.to_string())?;
     let options = options(golden, variant, case, &model, engine);
     let explanation = explain(&model, inputs, &options, &Silent).map_err(|error| error.to_string())?;
     let found = explanation.explained[0].attribution.values[0].1.mapv(f64::from);

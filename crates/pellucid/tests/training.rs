@@ -1,5 +1,7 @@
 //! The compiler carries training: derivatives of all weights, and two steps of SGD, equal PyTorch's.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, Dimension, IxDyn};
@@ -12,6 +14,7 @@ use pellucid_graph::{Attribute, ElementType, Graph, NewNode, Origin, Tensor, Val
 use pellucid_runtime::{Options, open};
 use pellucid_testkit::golden::{self, Golden, whole_deviation};
 
+#[expect(clippy::cast_possible_truncation, reason = "the engine computes in float32")]
 fn float(engine: Engine, array: &ArrayD<f64>) -> Array {
     match engine {
         Engine::Reference => Array::F64(array.clone()),

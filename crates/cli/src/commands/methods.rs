@@ -18,7 +18,9 @@ pub(crate) fn run(arguments: &Methods) -> Result<ExitCode, Error> {
         let all: Vec<serde_json::Value> = chosen.iter().map(|definition| described(definition)).collect();
         print(&format!("{:#}", json!(all)));
     } else if arguments.name.is_some() {
-        chosen.iter().for_each(|definition| tell(definition));
+        for definition in chosen {
+            tell(definition);
+        }
     } else {
         for definition in chosen {
             print(&format!("  {:<22} {}", definition.name, definition.summary));

@@ -54,6 +54,7 @@ fn stream(seed: &mut u64) -> f64 {
     (*seed >> 11) as f64 / (1u64 << 53) as f64
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 0 to i")]
 fn spread(shape: &[usize], low: f64, high: f64, seed: &mut u64) -> Vec<f64> {
     let count: usize = shape.iter().product();
     let mut values: Vec<f64> =

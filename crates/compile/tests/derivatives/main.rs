@@ -1,6 +1,8 @@
 //! Every operator's derivative against central differences of the same graph in the f64 interpreter: first and second
 //! order, for every differentiable input, weights included; declared zeros too.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod cases;
 mod check;
 
