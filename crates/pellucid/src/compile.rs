@@ -80,6 +80,12 @@ pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Re
         ));
     }
     let method = build(&chosen.settings)?;
+    if let Points::Noise { .. } = method.points {
+        notes.push(
+            "the file takes noise of shape [samples, n, …] and adds it to the input as it is: scale it before"
+                .to_owned(),
+        );
+    }
     if let Points::Path { quadrature: Quadrature::Adaptive { .. }, .. } = method.points {
         return Err(Error::Setting {
             name: "quadrature".to_owned(),

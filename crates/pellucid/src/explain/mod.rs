@@ -239,7 +239,7 @@ pub fn explain(
         let targets = classes.iter().map(|class| Target::new(*class, labels.map(AsRef::as_ref))).collect();
         explained.push(Explained { targets, attribution });
     }
-    let notes = run.finished_notes(&evaluator.program, &graph);
+    let notes = run.finished_notes(&evaluator.program, model, &graph);
     let explanation = Explanation {
         model: model.name().to_owned(),
         inputs: Arc::new(inputs),
@@ -477,7 +477,7 @@ impl Run<'_> {
         }
     }
 
-    fn finished_notes(&self, program: &Program, graph: &Graph) -> Vec<String> {
+    fn finished_notes(&self, program: &Program, model: &Model, graph: &Graph) -> Vec<String> {
         let mut notes = self.notes.clone();
         if let Some(layer) = &program.layer
             && self.chosen.layer.is_none()
@@ -488,6 +488,14 @@ impl Run<'_> {
         }
         let explained_output =
             graph.outputs().first().map(|id| graph.value(*id).name.clone()).unwrap_or_default();
+        if let (Some(labels), Some(classes)) = (model.labels(), program.classes)
+            && labels.len() != classes
+        {
+            notes.push(format!(
+                "there are {} labels for {classes} classes: names may belong to other classes",
+                labels.len()
+            ));
+        }
         if program.unit == pellucid_compile::Unit::Logit && program.scored != explained_output {
             notes.push("the model ends in a softmax: the score explained is the logit before it".to_owned());
         }

@@ -266,8 +266,9 @@ fn adaptive(
         let error = fine.distance(&coarse);
         let difference = score - baseline_score;
         let gap = (difference - fine.total()).abs();
-        // Where the score is that of the baseline, a gap is small against the values instead.
-        let finished = error <= allowed && gap <= tolerance * difference.abs().max(allowed);
+        // Where the score is nearly that of the baseline, a gap is small against the values instead.
+        let least = 1e-3 * fine.norm();
+        let finished = error <= allowed && gap <= tolerance * difference.abs().max(least);
         if finished || points.len() + 2 > limit || allowed <= 0.0 {
             let finished = finished || allowed <= 0.0;
             return Ok(Row {

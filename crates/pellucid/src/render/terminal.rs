@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(lines[0], "a[31m.png");
         assert_eq!(lines[1], "  █████████████▉                   58 %  Egyptian cat");
         assert!(text.contains("\nintegrated-gradients for Egyptian cat\n  limits of colours ±"));
-        assert!(text.contains("  score 9.83 logits · baseline −0.412 · gap 0.0312 · quadrature error 1.4\n"));
+        assert!(text.contains("  score 9.83 logits · baseline −0.412 · gap 0.0312 · quadrature error 1.4 ("));
         assert!(text.ends_with("note: The final Softmax was stepped over: scores are logits.\n"));
     }
 

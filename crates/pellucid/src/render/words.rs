@@ -153,7 +153,9 @@ pub fn verdict(explained: &Explained, row: usize) -> Verdict {
         _ if total == 0.0 => "Every attribution is zero: the score does not depend on this input.",
         Trust::Good => "Computed closely: compare the sizes of values with confidence.",
         Trust::Fair => "Computed roughly: trust strong regions and signs, not single values.",
-        Trust::Poor => "Computed poorly: do not rely on it; raise the number of steps or samples.",
+        Trust::Poor => {
+            "Computed poorly: do not rely on it; lower the tolerance, or raise the number of steps or samples."
+        }
         Trust::Unchecked => "Nothing to check: read it as where to look, not as how much.",
     };
     if trust == Trust::Unchecked {
@@ -198,7 +200,8 @@ pub fn summary(explained: &Explained, row: usize) -> String {
         parts.push(format!("gap {}", number(gap[row])));
     }
     if let Some(error) = &attribution.quadrature_error {
-        parts.push(format!("quadrature error {}", number(error[row])));
+        let share = percent(part(error[row], total(attribution, row)));
+        parts.push(format!("quadrature error {} ({share} of all values)", number(error[row])));
     }
     parts.join(" · ")
 }
@@ -299,7 +302,7 @@ mod tests {
         );
         assert_eq!(
             summary(&explained(Some(-0.02), Some(0.1)), 0),
-            "score 2.5 logits · baseline 0.5 · gap −0.02 · quadrature error 0.1"
+            "score 2.5 logits · baseline 0.5 · gap −0.02 · quadrature error 0.1 (2.5 % of all values)"
         );
         assert_eq!(summary(&explained(None, None), 0), "score 2.5 logits");
     }
