@@ -180,6 +180,8 @@ impl Maker<'_> {
 
     /// Normalisation over channels, as networks with channels last do it.
     fn channels_last(&mut self, x: ValueId) -> ValueId {
+        // One channel alone normalises to a constant.
+        let x = if self.sizes(x)[0] < 3 { self.same(x, 4) } else { x };
         let last = self.node("Transpose", &[x], &[("perm", ints(&[0, 2, 3, 1]))]);
         let normal = self.layer_normalization(last);
         self.node("Transpose", &[normal], &[("perm", ints(&[0, 3, 1, 2]))])

@@ -82,7 +82,8 @@ impl<'r> Maker<'r> {
 
     /// A parameter with `values`.
     pub(super) fn parameter(&mut self, shape: &[usize], values: &[f64]) -> ValueId {
-        let tensor = Tensor::from_values(self.element, shape.to_vec(), values).expect("values fill the shape");
+        let tensor =
+            Tensor::from_values(self.element, shape.to_vec(), values).expect("values fill the shape");
         let name = format!("p{}", self.graph.values().len());
         self.graph.add_constant(name, tensor).expect("the number of values is a fresh name")
     }
