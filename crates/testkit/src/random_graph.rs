@@ -14,7 +14,7 @@ pub use rewrite::{REWRITES, Rewrite};
 
 use maker::Maker;
 
-/// A deterministic stream of numbers: SplitMix64 (G. L. Steele, D. Lea, C. H. Flood, 2014, doi:10.1145/2660193.2660195).
+/// A deterministic stream of numbers: `SplitMix64` (G. L. Steele, D. Lea, C. H. Flood, 2014, doi:10.1145/2660193.2660195).
 #[derive(Debug, Clone)]
 pub struct Random {
     state: u64,

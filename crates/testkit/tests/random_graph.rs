@@ -1,5 +1,7 @@
 //! Random networks are valid, follow from their seed, and rewrites leave their function as it is.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeSet;
 
 use ndarray::ArrayD;

@@ -63,7 +63,7 @@ impl Maker<'_> {
     fn convolution(&mut self, x: ValueId) -> ValueId {
         let sizes = self.sizes(x);
         let axes = [self.along(sizes[1]), self.along(sizes[2])];
-        let group = if sizes[0] % 2 == 0 && self.random.chance(0.5) { 2 } else { 1 };
+        let group = if sizes[0].is_multiple_of(2) && self.random.chance(0.5) { 2 } else { 1 };
         let group = if self.random.chance(0.2) { sizes[0] } else { group };
         let channels = group * self.random.whole(1, 2).max(if group == 1 { 2 } else { 1 });
         self.convolution_of(x, channels, group, axes)

@@ -159,7 +159,7 @@ impl<'r> Maker<'r> {
         }
     }
 
-    /// Evaluation-mode BatchNormalization of a value whose axis 1 are channels.
+    /// Evaluation-mode `BatchNormalization` of a value whose axis 1 are channels.
     pub(super) fn batch_normalization(&mut self, x: ValueId) -> ValueId {
         let channels = self.sizes(x)[0];
         let scale: Vec<f64> = (0..channels).map(|_| self.random.signed(0.5, 1.5)).collect();
@@ -171,7 +171,7 @@ impl<'r> Maker<'r> {
         self.node("BatchNormalization", &[x, scale, bias, mean, variance], &[("epsilon", epsilon)])
     }
 
-    /// LayerNormalization over the last axis. Its epsilon is large, so that the function stays far from its pole.
+    /// `LayerNormalization` over the last axis. Its epsilon is large, so that the function stays far from its pole.
     pub(super) fn layer_normalization(&mut self, x: ValueId) -> ValueId {
         let width = *self.sizes(x).last().expect("a value has more axes than its rows");
         let scale: Vec<f64> = (0..width).map(|_| self.random.signed(0.5, 1.5)).collect();

@@ -149,7 +149,7 @@ fn affine(graph: &Graph, node: &Node) -> Option<(Vec<f64>, Vec<f64>)> {
     Some((factor, offset))
 }
 
-/// Conv and BatchNormalization become one Conv.
+/// Conv and `BatchNormalization` become one Conv.
 fn fold_batch_normalization(graph: &Graph, _: &mut Random) -> Option<Graph> {
     rewrite(graph, &mut |copy, _, node| {
         if node.operator != "BatchNormalization" {
@@ -187,7 +187,7 @@ fn scaled_convolution(
     Some(copy.push(new))
 }
 
-/// A BatchNormalization of random statistics follows each Conv, whose weights undo it beforehand.
+/// A `BatchNormalization` of random statistics follows each Conv, whose weights undo it beforehand.
 fn unfold_batch_normalization(graph: &Graph, random: &mut Random) -> Option<Graph> {
     rewrite(graph, &mut |copy, _, node| {
         if node.operator != "Conv" {
@@ -238,7 +238,7 @@ fn dense(graph: &Graph, node: &Node) -> Option<Dense> {
     Some(Dense { element: tensor.element(), inputs, outputs, weights, bias })
 }
 
-/// Gemm becomes MatMul and Add.
+/// Gemm becomes `MatMul` and Add.
 fn split_gemm(graph: &Graph, _: &mut Random) -> Option<Graph> {
     rewrite(graph, &mut |copy, _, node| {
         let dense = dense(copy.source, node)?;

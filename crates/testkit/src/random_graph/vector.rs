@@ -51,7 +51,7 @@ impl Maker<'_> {
         if self.sizes(x)[0] > 6 { self.dense(x, 6) } else { x }
     }
 
-    /// An affine map, as Gemm or as MatMul and Add.
+    /// An affine map, as Gemm or as `MatMul` and Add.
     pub(super) fn dense(&mut self, x: ValueId, outputs: usize) -> ValueId {
         let inputs = self.sizes(x)[0];
         let form = self.random.below(3);

@@ -1,0 +1,237 @@
+//! A method run by hand: the compiled program in the `f64` interpreter, and the sums that a host makes of its signals.
+
+use ndarray::{ArrayD, Axis, concatenate};
+use pellucid_compile::methods::{Claim, Definition, Form, Settings};
+use pellucid_compile::{Method, Nodes, Points, Program, Readout, Request, nodes, program};
+use pellucid_graph::{Dim, Graph};
+use pellucid_reference::{Array, run};
+use pellucid_testkit::random_graph::{Random, input_for};
+
+/// What is done to an attribution on purpose.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// A number is added to every value.
+    Added(f64),
+    /// The weights of the points sum to this.
+    Weights(f64),
+    /// Each value is averaged with the one before it, as by a blur.
+    Blurred,
+}
+
+/// A method under test.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    pub(crate) method: Method,
+    pub(crate) fault: Fault,
+}
+
+impl Subject {
+    /// A method of the registry, with settings that need no decision while running.
+    pub(crate) fn of(definition: &Definition) -> Self {
+        let Form::Compiled(build) = definition.form else { panic!("{} runs on the host", definition.name) };
+        let mut given = Vec::new();
+        for parameter in definition.parameters {
+            match parameter.name {
+                "quadrature" => given.push(("quadrature".to_owned(), "gauss-legendre".to_owned())),
+                "steps" => given.push(("steps".to_owned(), "64".to_owned())),
+                "samples" => given.push(("samples".to_owned(), "3".to_owned())),
+                _ => {}
+            }
+        }
+        let method = build(&Settings::new(definition, &given).unwrap()).unwrap();
+        Self { name: definition.name, method, fault: Fault::None }
+    }
+
+    /// Every method that makes a claim; there must be one.
+    pub(crate) fn all_that_claim(claim: Claim) -> Vec<Self> {
+        let all = pellucid_compile::methods::ALL.iter();
+        let found: Vec<Self> = all
+            .filter(|definition| definition.claims.contains(&claim))
+            .map(|definition| Self::of(definition))
+            .collect();
+        assert!(!found.is_empty(), "no method claims {}", claim.name());
+        found
+    }
+
+    /// The method named `name`.
+    pub(crate) fn named(name: &str) -> Self {
+        let all = pellucid_compile::methods::ALL.iter();
+        Self::of(all.copied().find(|definition| definition.name == name).unwrap())
+    }
+
+    pub(crate) fn with_fault(self, fault: Fault) -> Self {
+        Self { fault, ..self }
+    }
+
+    pub(crate) fn with_method(self, change: impl FnOnce(&mut Method)) -> Self {
+        let mut subject = self;
+        change(&mut subject.method);
+        subject
+    }
+}
+
+/// Where an attribution is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    pub(crate) x: ArrayD<f64>,
+    pub(crate) baseline: ArrayD<f64>,
+    /// [samples, n, …].
+    pub(crate) noise: ArrayD<f64>,
+    pub(crate) target: Vec<i64>,
+}
+
+impl Case {
+    /// A random one for the first input of `graph`, with two rows.
+    pub(crate) fn random(random: &mut Random, graph: &Graph, classes: usize) -> Self {
+        let mut draw = || {
+            let (shape, values) = input_for(random, graph, 2);
+            ArrayD::from_shape_vec(shape, values).unwrap()
+        };
+        let (x, baseline) = (draw(), draw());
+        let samples: Vec<ArrayD<f64>> = (0..3).map(|_| draw() * 0.3).collect();
+        let views: Vec<_> = samples.iter().map(|sample| sample.view().insert_axis(Axis(0))).collect();
+        let noise = concatenate(Axis(0), &views).unwrap();
+        let target = (0..2).map(|_| i64::try_from(random.below(classes)).unwrap()).collect();
+        Self { x, baseline, noise, target }
+    }
+}
+
+/// What a method says, and what a path method needs to be judged.
+#[derive(Debug, Clone)]
+pub(crate) struct Attribution {
+    pub(crate) values: ArrayD<f64>,
+    /// Sum over the rows.
+    pub(crate) score: f64,
+    /// Sum over the rows, of path methods; 0 otherwise.
+    pub(crate) baseline_score: f64,
+}
+
+/// Largest magnitude.
+pub(crate) fn largest(values: &ArrayD<f64>) -> f64 {
+    values.iter().fold(0.0, |most, value| most.max(value.abs()))
+}
+
+/// A compiled program that is ready to run.
+pub(crate) struct Runner {
+    program: Program,
+    method: Method,
+    symbolic: bool,
+}
+
+impl Runner {
+    pub(crate) fn new(graph: &Graph, method: &Method) -> Self {
+        let program = match program(graph, method, &Request::default()) {
+            Ok(program) => program,
+            Err(error) => panic!("{error}\n{}", graph.text()),
+        };
+        let rows = graph.value(graph.inputs()[0]).shape.as_ref().and_then(|shape| shape[0].value());
+        Self { program, method: *method, symbolic: rows.is_none() }
+    }
+
+    /// Σ over rows of the score, and the signal (or finished attribution), at each of some points.
+    pub(crate) fn at(&self, points: &[ArrayD<f64>], target: &[i64]) -> Vec<(f64, ArrayD<f64>)> {
+        if !self.symbolic {
+            return points.iter().map(|point| self.once(point, target)).collect();
+        }
+        // Rows do not see each other, so all points run as one batch.
+        let rows = target.len();
+        let views: Vec<_> = points.iter().map(|point| point.view()).collect();
+        let stacked = concatenate(Axis(0), &views).unwrap();
+        let (scores, signals) = self.run(&stacked, &target.repeat(points.len()));
+        (0..points.len())
+            .map(|point| {
+                let here = point * rows..(point + 1) * rows;
+                let signal = signals.slice_axis(Axis(0), here.clone().into()).to_owned();
+                (scores[here].iter().sum(), signal)
+            })
+            .collect()
+    }
+
+    fn once(&self, x: &ArrayD<f64>, target: &[i64]) -> (f64, ArrayD<f64>) {
+        let (scores, signal) = self.run(x, target);
+        (scores.iter().sum(), signal)
+    }
+
+    fn run(&self, x: &ArrayD<f64>, target: &[i64]) -> (Vec<f64>, ArrayD<f64>) {
+        let graph = &self.program.graph;
+        let find = |name: &str| graph.find(name).unwrap();
+        let target = Array::Int(ndarray::arr1(target).into_dyn());
+        let given = [
+            (graph.inputs()[0], Array::Float(x.clone())),
+            (find(self.program.target.as_ref().unwrap()), target),
+        ];
+        let wanted = [find(&self.program.score), find(&self.program.attributions[0].1)];
+        let out = run(graph, &given, &wanted).unwrap();
+        let float = |index: usize| out[index].as_float().unwrap();
+        (float(0).iter().copied().collect(), float(1).clone())
+    }
+
+    /// The weighted mean signal over the points of a path, the scores at its ends.
+    pub(crate) fn path(&self, case: &Case, rule: &Nodes) -> Attribution {
+        let difference = &case.x - &case.baseline;
+        let mut points = vec![case.x.clone(), case.baseline.clone()];
+        points.extend(rule.positions.iter().map(|at| &case.baseline + &(&difference * *at)));
+        let found = self.at(&points, &case.target);
+        let mut mean = ArrayD::<f64>::zeros(case.x.raw_dim());
+        for ((_, signal), weight) in found[2..].iter().zip(&rule.weights) {
+            mean += &(signal * *weight);
+        }
+        assert_eq!(self.method.readout, Readout::TimesDifference, "the readout of every path method so far");
+        Attribution { values: mean * difference, score: found[0].0, baseline_score: found[1].0 }
+    }
+
+    fn noise(&self, case: &Case) -> Attribution {
+        let points: Vec<ArrayD<f64>> = case.noise.axis_iter(Axis(0)).map(|noise| &case.x + &noise).collect();
+        let found = self.at(&points, &case.target);
+        let mut mean = ArrayD::<f64>::zeros(case.x.raw_dim());
+        for (_, signal) in &found {
+            mean += &(signal / points.len() as f64);
+        }
+        let score = self.once(&case.x, &case.target).0;
+        if self.method.readout == Readout::TimesInput {
+            mean *= &case.x;
+        }
+        Attribution { values: mean, score, baseline_score: 0.0 }
+    }
+}
+
+/// The attribution of a subject, its fault included.
+pub(crate) fn attribute(subject: &Subject, graph: &Graph, case: &Case) -> Attribution {
+    let runner = Runner::new(graph, &subject.method);
+    let mut found = match subject.method.points {
+        Points::Once => {
+            let (score, values) = runner.once(&case.x, &case.target);
+            Attribution { values, score, baseline_score: 0.0 }
+        }
+        Points::Path { quadrature, steps } => {
+            let mut rule = nodes(quadrature, steps).unwrap();
+            if let Fault::Weights(sum) = subject.fault {
+                rule.weights.iter_mut().for_each(|weight| *weight *= sum);
+            }
+            runner.path(case, &rule)
+        }
+        Points::Noise { .. } => runner.noise(case),
+    };
+    match subject.fault {
+        Fault::None | Fault::Weights(_) => {}
+        Fault::Added(number) => found.values += number,
+        Fault::Blurred => {
+            let last = Axis(found.values.ndim() - 1);
+            let before = found.values.clone();
+            for index in 1..before.len_of(last) {
+                let mean = (&before.index_axis(last, index) + &before.index_axis(last, index - 1)) * 0.5;
+                found.values.index_axis_mut(last, index).assign(&mean);
+            }
+        }
+    }
+    found
+}
+
+/// Sizes of the first input after the rows.
+pub(crate) fn sizes(graph: &Graph) -> Vec<usize> {
+    let shape = graph.value(graph.inputs()[0]).shape.clone().unwrap();
+    shape[1..].iter().map(|dim: &Dim| dim.size().unwrap()).collect()
+}

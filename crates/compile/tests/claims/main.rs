@@ -1,0 +1,134 @@
+//! What the registry's methods claim, as properties over random networks in the `f64` interpreter; and that each
+//! checker catches methods that do not keep their word.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod artefacts;
+mod attribute;
+mod check;
+mod snapshots;
+
+use pellucid_compile::methods::{ALL, Claim};
+use pellucid_compile::rules::{Rule, RuleMap};
+use pellucid_compile::step::{Signals, Step};
+use pellucid_compile::{CompileError, Var};
+
+use attribute::{Fault, Subject};
+
+type Checker = fn(&Subject) -> Result<(), String>;
+
+/// The checkers of a claim.
+fn checkers(claim: Claim) -> Vec<Checker> {
+    match claim {
+        Claim::Completeness => vec![check::completeness, check::completeness_across_kinks],
+        Claim::Linearity => vec![check::linearity],
+        Claim::ImplementationInvariance => vec![check::implementation_invariance],
+        Claim::Dummy => vec![check::dummy],
+    }
+}
+
+/// Every method keeps this claim, if it makes it.
+fn holds(claim: Claim) {
+    for subject in Subject::all_that_claim(claim) {
+        for checker in checkers(claim) {
+            if let Err(problem) = checker(&subject) {
+                panic!("{problem}");
+            }
+        }
+    }
+}
+
+#[test]
+fn values_sum_to_the_difference_of_scores() {
+    holds(Claim::Completeness);
+}
+
+#[test]
+fn attributions_are_linear_in_the_model() {
+    holds(Claim::Linearity);
+}
+
+#[test]
+fn attributions_depend_on_the_function_alone() {
+    holds(Claim::ImplementationInvariance);
+}
+
+#[test]
+fn unused_inputs_get_nothing() {
+    holds(Claim::Dummy);
+}
+
+/// The derivative, but rectifiers pass 1 % too much.
+#[derive(Debug)]
+struct TooMuch;
+
+impl Rule for TooMuch {
+    fn name(&self) -> &'static str {
+        "too-much"
+    }
+
+    fn backward<'g>(&self, step: &Step<'g>) -> Result<Signals<'g>, CompileError> {
+        let signals = step.vjp()?;
+        Ok(signals.into_iter().map(|signal| signal.map(|signal: Var<'g>| signal * 1.01)).collect())
+    }
+}
+
+/// A subject that must not pass the checkers of a claim that it pretends to make.
+fn is_caught(claim: Claim, subject: &Subject) {
+    let caught = checkers(claim).iter().any(|checker| checker(subject).is_err());
+    assert!(caught, "{} with {:?} passes for {}", subject.name, subject.fault, claim.name());
+}
+
+fn too_much(name: &str) -> Subject {
+    Subject::named(name).with_method(|method| method.rules = RuleMap::at_rectifiers(&TooMuch))
+}
+
+#[test]
+fn a_method_that_is_not_complete_is_caught() {
+    let honest = Subject::named("integrated-gradients");
+    is_caught(Claim::Completeness, &too_much("integrated-gradients"));
+    is_caught(Claim::Completeness, &honest.with_fault(Fault::Weights(0.98)));
+    is_caught(Claim::Completeness, &honest.with_fault(Fault::Added(1e-3)));
+    let guided = Subject::named("guided-backprop").method.rules;
+    is_caught(Claim::Completeness, &honest.with_method(|method| method.rules = guided));
+}
+
+#[test]
+fn weights_that_do_not_sum_to_one_are_caught_across_kinks() {
+    let sabotaged = Subject::named("integrated-gradients").with_fault(Fault::Weights(0.5));
+    assert!(check::completeness_across_kinks(&sabotaged).is_err());
+}
+
+#[test]
+fn a_method_that_is_not_linear_is_caught() {
+    is_caught(Claim::Linearity, &Subject::named("guided-backprop"));
+    is_caught(Claim::Linearity, &Subject::named("deconvnet"));
+    is_caught(Claim::Linearity, &Subject::named("gradient").with_fault(Fault::Added(1e-3)));
+}
+
+#[test]
+fn a_method_that_sees_the_implementation_is_caught() {
+    is_caught(Claim::ImplementationInvariance, &Subject::named("guided-backprop"));
+    is_caught(Claim::ImplementationInvariance, &Subject::named("deconvnet"));
+    for name in ["gradient", "input-x-gradient", "integrated-gradients", "smoothgrad"] {
+        is_caught(Claim::ImplementationInvariance, &too_much(name));
+    }
+}
+
+#[test]
+fn a_method_that_gives_to_unused_inputs_is_caught() {
+    for name in ["gradient", "integrated-gradients", "smoothgrad"] {
+        let honest = Subject::named(name);
+        is_caught(Claim::Dummy, &honest.with_fault(Fault::Added(1e-12)));
+        is_caught(Claim::Dummy, &honest.with_fault(Fault::Blurred));
+    }
+}
+
+/// A claim that no method makes would be checked by nobody.
+#[test]
+fn every_claim_is_made() {
+    let claims = [Claim::Completeness, Claim::Linearity, Claim::ImplementationInvariance, Claim::Dummy];
+    for claim in claims {
+        assert!(ALL.iter().any(|definition| definition.claims.contains(&claim)), "{}", claim.name());
+    }
+}
