@@ -52,7 +52,9 @@ fn count_of(scope: &Scope<'_>) -> Outcome {
 /// Contents of an input under the first output's sizes, in the same order.
 #[expect(clippy::unnecessary_wraps, reason = "rules end with it")]
 fn carry(scope: &Scope<'_>, element: Option<ElementType>, shape: Option<Shape>) -> Outcome {
-    let contents = scope.contents(0).map(<[Dim]>::to_vec);
+    // Contents stand beside known sizes only.
+    let known = shape.as_ref().is_some_and(|shape| shape.iter().all(|size| size.value().is_some()));
+    let contents = scope.contents(0).filter(|_| known).map(<[Dim]>::to_vec);
     Ok(vec![Facts { element, shape, contents }])
 }
 
