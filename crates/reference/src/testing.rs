@@ -36,6 +36,10 @@ pub(crate) fn node(operator: &str) -> Tested {
 }
 
 impl Tested {
+    pub(crate) fn operator(&self) -> &str {
+        &self.new.operator
+    }
+
     pub(crate) fn with(mut self, name: &str, value: Attribute) -> Self {
         self.new = self.new.with(name, value);
         self

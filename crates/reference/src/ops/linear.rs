@@ -1,5 +1,7 @@
 //! Matrix products.
 
+use std::num::Wrapping;
+
 use ndarray::{ArrayD, ArrayView2, Ix2, LinalgScalar};
 
 use crate::Array;
@@ -13,7 +15,10 @@ pub(crate) const OPERATORS: &[(&str, Operator)] = &[("Gemm", gemm), ("MatMul", m
 fn matmul(call: &Call<'_>) -> Outcome {
     let result = match (call.input(0)?, call.input(1)?) {
         (Array::Float(a), Array::Float(b)) => Array::Float(product(call, a, b)?),
-        (Array::Int(a), Array::Int(b)) => Array::Int(product(call, a, b)?),
+        (Array::Int(a), Array::Int(b)) => {
+            let wrapped = product(call, &a.mapv(Wrapping), &b.mapv(Wrapping))?;
+            Array::Int(wrapped.mapv(|Wrapping(value)| value))
+        }
         (a, b) => {
             return Err(format!(
                 "its inputs are {} and {} arrays, numbers of one kind were expected",

@@ -60,7 +60,7 @@ fn pad(call: &Call<'_>) -> Outcome {
         let padded = padded
             .ok_or_else(|| format!("pads {before} and {after} do not fit axis {axis} of {size} elements"))?;
         // What is left of the input, from where it starts; the rest is made of it.
-        let (cut, left) = ((-before).max(0).min(size), size + before.min(0) + after.min(0));
+        let (cut, left) = (before.saturating_neg().clamp(0, size), size + before.min(0) + after.min(0));
         if left <= 0 && padded > 0 && mode != Mode::Constant {
             return Err(format!("axis {axis} is empty and cannot be padded from its elements").into());
         }
@@ -131,6 +131,14 @@ mod tests {
     fn pad(mode: &str, pads: [i64; 2]) -> Vec<i64> {
         let found = node("Pad").string("mode", mode).run(&[ints(&[3], &[1, 2, 3]), ints(&[2], &pads)]);
         found.as_int().unwrap().iter().copied().collect()
+    }
+
+    #[test]
+    fn absurd_pads_that_cancel_are_pads() {
+        let x = floats(&[3], &[1.0, 2.0, 3.0]);
+        // The whole axis is cut and 2 elements are added.
+        let found = node("Pad").run(&[x, ints(&[2], &[i64::MIN, i64::MAX])]);
+        assert_eq!(found, floats(&[2], &[0.0, 0.0]));
     }
 
     #[test]
