@@ -16,6 +16,8 @@
 //! - Ties: `ArgMax`, `ArgMin` and `Hardmax` take the first (the last with `select_last_index`), `TopK` the lowest
 //!   index first, `MaxPool` the first in window order.
 //! - Of elements that a scatter writes several times the last one stands.
+//! - What a `Loop` stacks in no round at all has the body's declared sizes, 0 where they are not known.
+//! - Every array and every `Loop` stays within [`Limits`]; past them is an error, before the memory is asked for.
 //! - Nothing is random: a `Dropout` in training mode with a ratio other than 0 is an error.
 
 mod array;

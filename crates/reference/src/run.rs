@@ -265,3 +265,101 @@ fn call(
         .map(|(index, array)| wrap_to(array.into_standard_layout(), call.output_element(index)))
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{bools, floats, ints};
+    use pellucid_graph::{Attribute, Dim, ElementType, NewNode, Tensor};
+
+    /// `sum = a + b`, `(top, place) = TopK(sum, 1)`.
+    fn graph() -> (Graph, [ValueId; 5]) {
+        let mut graph = Graph::new();
+        let [a, b] = ["a", "b"].map(|name| graph.add_input(name, ElementType::F64, None).unwrap());
+        let one = graph.add_constant("one", Tensor::integers(&[1])).unwrap();
+        let sum = graph.push_one(NewNode::new("Add", &[a, b], "sum")).unwrap();
+        let top = NewNode {
+            operator: "TopK".into(),
+            inputs: vec![Some(sum), Some(one)],
+            outputs: vec!["top".into(), "place".into()],
+            ..NewNode::default()
+        };
+        let top = graph.push(top).unwrap();
+        let outputs = [0, 1].map(|index| graph.node(top).output(index).unwrap());
+        (graph, [a, b, sum, outputs[0], outputs[1]])
+    }
+
+    #[test]
+    fn only_what_is_wanted_is_computed() {
+        let (graph, [a, b, sum, top, place]) = graph();
+        let inputs = [(a, floats(&[2], &[1.0, 4.0])), (b, floats(&[2], &[2.0, 1.0]))];
+        let found = run(&graph, &inputs, &[place, sum, place]).unwrap();
+        assert_eq!(found, [ints(&[1], &[1]), floats(&[2], &[3.0, 5.0]), ints(&[1], &[1])]);
+        // What leads to a given value is neither needed nor computed, and what is given stands.
+        let found =
+            run(&graph, &[(sum, floats(&[2], &[9.0, 8.0])), (top, floats(&[1], &[7.0]))], &[place, top]);
+        assert_eq!(found.unwrap(), [ints(&[1], &[0]), floats(&[1], &[7.0])]);
+        let error = run(&graph, &inputs[..1], &[top]).unwrap_err();
+        assert!(matches!(&error, EvaluationError::Missing(name) if name == "b"), "{error}");
+    }
+
+    #[test]
+    fn inputs_are_what_the_graph_declares() {
+        let mut graph = Graph::new();
+        let x = graph.add_input("x", ElementType::F32, Some(vec![Dim::symbol("n"), Dim::known(2)])).unwrap();
+        assert!(run(&graph, &[(x, floats(&[5, 2], &[0.0; 10]))], &[x]).is_ok());
+        let fail = |array| run(&graph, &[(x, array)], &[x]).unwrap_err();
+        assert!(matches!(fail(ints(&[1, 2], &[0, 0])), EvaluationError::Kind { found: "int", .. }));
+        assert!(matches!(fail(floats(&[2, 1], &[0.0; 2])), EvaluationError::Shape { .. }));
+        assert!(matches!(fail(floats(&[2], &[0.0; 2])), EvaluationError::Shape { .. }));
+    }
+
+    #[test]
+    fn one_node_is_evaluated() {
+        let (graph, [.., top, _]) = graph();
+        let node = graph.node(graph.producer_of(top).unwrap());
+        let (values, one) = (floats(&[3], &[1.0, 6.0, 2.0]), ints(&[1], &[1]));
+        let found = evaluate(&graph, node, &[Some(&values), Some(&one)]).unwrap();
+        assert_eq!(found, [floats(&[1], &[6.0]), ints(&[1], &[1])]);
+        let error = evaluate(&graph, node, &[Some(&values)]).unwrap_err().to_string();
+        assert!(error.contains("1 inputs were given"), "{error}");
+        let limits = Limits { elements: 0, ..Limits::default() };
+        let error =
+            evaluate_within(&graph, node, &[Some(&values), Some(&one)], limits).unwrap_err().to_string();
+        assert!(error.contains("past the limit of 0 elements"), "{error}");
+    }
+
+    #[test]
+    fn a_node_alone_captures_constants_only() {
+        let mut graph = Graph::new();
+        let condition = graph.add_input("condition", ElementType::Bool, Some(Vec::new())).unwrap();
+        let x = graph.add_input("x", ElementType::I64, None).unwrap();
+        let constant = graph.add_constant("c", Tensor::integers(&[4])).unwrap();
+        let branch = |outer: ValueId| {
+            let mut body = Graph::new();
+            let inner = body.add_capture("inner", outer, graph.value(outer)).unwrap();
+            let y = body.push_one(NewNode::new("Neg", &[inner], "y")).unwrap();
+            body.add_output(y).unwrap();
+            Attribute::Graph(Box::new(body))
+        };
+        let (good, bad) = (branch(constant), branch(x));
+        let node = NewNode::new("If", &[condition], "y").with("then_branch", good).with("else_branch", bad);
+        let id = graph.push(node).unwrap();
+        let alone = |truth| evaluate(&graph, graph.node(id), &[Some(&bools(&[], &[truth]))]);
+        assert_eq!(alone(true).unwrap(), [ints(&[1], &[-4])]);
+        let error = alone(false).unwrap_err();
+        assert!(matches!(&error, EvaluationError::Missing(name) if name == "inner"), "{error}");
+    }
+
+    #[test]
+    fn integers_wrap_to_the_declared_width_and_floats_do_not_round() {
+        let mut graph = Graph::new();
+        let bytes = graph.add_input("bytes", ElementType::U8, None).unwrap();
+        let half = graph.add_input("half", ElementType::F16, None).unwrap();
+        let sum = graph.push_one(NewNode::new("Add", &[bytes, bytes], "sum")).unwrap();
+        let third = graph.push_one(NewNode::new("Mul", &[half, half], "square")).unwrap();
+        let given = [(bytes, ints(&[1], &[200])), (half, floats(&[1], &[0.1]))];
+        let found = run(&graph, &given, &[sum, third]).unwrap();
+        assert_eq!(found, [ints(&[1], &[144]), floats(&[1], &[0.1 * 0.1])]);
+    }
+}

@@ -113,11 +113,11 @@ fn with_axis(array: Array) -> Result<Array, Problem> {
     })
 }
 
-/// What a body that never ran stacks: no element of the declared type and sizes.
+/// What a body that never ran stacks: no element of the declared type and sizes, 0 for those that are not known.
 fn nothing(call: &Call<'_>, body: &Graph, output: usize) -> Result<Array, Problem> {
     let value = body.value(body.outputs()[output]);
     let mut shape = vec![0usize];
-    shape.extend(value.static_shape().unwrap_or_default());
+    shape.extend(value.shape.iter().flatten().map(|size| size.size().unwrap_or(0)));
     Ok(match value.element {
         Some(element) if element.is_float() => call.limits.filled(&shape, 0.0)?.into(),
         Some(pellucid_graph::ElementType::Bool) => call.limits.filled(&shape, false)?.into(),
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::testing::{bools, floats, ints};
     use crate::{Limits, run, run_within};
-    use pellucid_graph::{Attribute, ElementType, NewNode, Tensor};
+    use pellucid_graph::{Attribute, Dim, ElementType, NewNode, Tensor};
 
     /// `body(i, condition, x) = (i < 3, x · factor, x + i)`, `factor` captured.
     fn looping(outer: &Graph, factor: ValueId) -> Graph {
@@ -182,7 +182,94 @@ mod tests {
         let (graph, given, outputs) = loop_graph(Some(0));
         let found = run(&graph, &given, &outputs).unwrap();
         assert_eq!(found[0], floats(&[1], &[1.0]));
-        assert!(found[1].is_empty());
+        assert_eq!(found[1].shape(), [0]);
+    }
+
+    #[test]
+    fn a_loop_whose_condition_is_false_never_runs() {
+        let mut graph = Graph::new();
+        let going = graph.add_input("going", ElementType::Bool, Some(Vec::new())).unwrap();
+        let x = graph.add_input("x0", ElementType::F64, None).unwrap();
+        let mut body = Graph::new();
+        body.add_input("i", ElementType::I64, Some(Vec::new())).unwrap();
+        let again = body.add_input("again", ElementType::Bool, Some(Vec::new())).unwrap();
+        let shape = vec![Dim::known(3), Dim::symbol("width")];
+        let x_inside = body.add_input("x", ElementType::F64, Some(shape)).unwrap();
+        let count = body.add_constant("count", Tensor::integers(&[7, 8])).unwrap();
+        let copy = body.push_one(NewNode::new("Identity", &[x_inside], "copy")).unwrap();
+        // The carried value goes on as it is, and is stacked beside a constant.
+        for output in [again, x_inside, copy, count] {
+            body.add_output(output).unwrap();
+        }
+        let node = NewNode {
+            operator: "Loop".into(),
+            inputs: vec![None, Some(going), Some(x)],
+            outputs: vec!["last".into(), "all".into(), "counts".into()],
+            ..NewNode::default()
+        };
+        let id = graph.push(node.with("body", Attribute::Graph(Box::new(body)))).unwrap();
+        let outputs: Vec<ValueId> = graph.node(id).outputs.iter().copied().flatten().collect();
+        let given = [(going, bools(&[], &[false])), (x, floats(&[3, 2], &[1.0; 6]))];
+        let found = run(&graph, &given, &outputs).unwrap();
+        assert_eq!(found, [floats(&[3, 2], &[1.0; 6]), floats(&[0, 3, 0], &[]), ints(&[0, 2], &[])]);
+    }
+
+    #[test]
+    fn a_body_inside_a_body_sees_both_around_it() {
+        let mut graph = Graph::new();
+        let factor = graph.add_input("factor", ElementType::F64, Some(Vec::new())).unwrap();
+        let x = graph.add_input("x0", ElementType::F64, Some(Vec::new())).unwrap();
+        let trips = graph.add_constant("trips", Tensor::scalar(ElementType::I64, 3.0)).unwrap();
+        let mut body = Graph::new();
+        let i = body.add_input("i", ElementType::I64, Some(Vec::new())).unwrap();
+        let going = body.add_input("going", ElementType::Bool, Some(Vec::new())).unwrap();
+        let x_inside = body.add_input("x", ElementType::F64, Some(Vec::new())).unwrap();
+        let captured = body.add_capture("factor", factor, graph.value(factor)).unwrap();
+        let one = body.add_constant("one", Tensor::scalar(ElementType::I64, 1.0)).unwrap();
+        let middle = body.push_one(NewNode::new("Equal", &[i, one], "middle")).unwrap();
+        // `x · factor` in the middle round, `x + factor` in the others; `x` is the body's, `factor` the graph's.
+        let inner = |operator: &str| {
+            let mut inner = Graph::new();
+            let x = inner.add_capture("x", x_inside, body.value(x_inside)).unwrap();
+            let factor = inner.add_capture("factor", captured, body.value(captured)).unwrap();
+            let y = inner.push_one(NewNode::new(operator, &[x, factor], "y")).unwrap();
+            inner.add_output(y).unwrap();
+            Attribute::Graph(Box::new(inner))
+        };
+        let (then, other) = (inner("Mul"), inner("Add"));
+        let node = NewNode::new("If", &[middle], "next").with("then_branch", then).with("else_branch", other);
+        let next = body.push_one(node).unwrap();
+        let copy = body.push_one(NewNode::new("Identity", &[next], "copy")).unwrap();
+        for output in [going, next, copy] {
+            body.add_output(output).unwrap();
+        }
+        let node = NewNode {
+            operator: "Loop".into(),
+            inputs: vec![Some(trips), None, Some(x)],
+            outputs: vec!["last".into(), "all".into()],
+            ..NewNode::default()
+        };
+        let id = graph.push(node.with("body", Attribute::Graph(Box::new(body)))).unwrap();
+        let outputs: Vec<ValueId> = graph.node(id).outputs.iter().copied().flatten().collect();
+        let given = [(factor, floats(&[], &[10.0])), (x, floats(&[], &[1.0]))];
+        let found = run(&graph, &given, &outputs).unwrap();
+        assert_eq!(found, [floats(&[], &[120.0]), floats(&[3], &[11.0, 110.0, 120.0])]);
+    }
+
+    #[test]
+    fn a_condition_is_one_truth_value() {
+        let mut graph = Graph::new();
+        let condition = graph.add_input("condition", ElementType::Bool, None).unwrap();
+        let mut body = Graph::new();
+        let one = body.add_constant("one", Tensor::integers(&[1])).unwrap();
+        body.add_output(one).unwrap();
+        let branch = || Attribute::Graph(Box::new(body.clone()));
+        let node = NewNode::new("If", &[condition], "y").with("then_branch", branch());
+        let y = graph.push_one(node.with("else_branch", branch())).unwrap();
+        let found = run(&graph, &[(condition, bools(&[1], &[true]))], &[y]).unwrap();
+        assert_eq!(found, [ints(&[1], &[1])]);
+        let error = run(&graph, &[(condition, bools(&[2], &[true, true]))], &[y]).unwrap_err().to_string();
+        assert!(error.contains("a bool array of shape [2], one truth value was expected"), "{error}");
     }
 
     #[test]
