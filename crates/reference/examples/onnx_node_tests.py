@@ -3,8 +3,8 @@
 The package carries the cases as Python code. `data.onnx` holds a case's arrays as initializers named `input.NAME` and
 `output.NAME`, so that one parser reads models and arrays. Cases with sequences, maps or optionals are left out:
 nothing here computes on them. A case of an opset outside those that are read becomes one of the nearest that is,
-where the checker finds it as valid there: newer opsets mostly add element types to the same operators. A declared size of 0 is left out: files of exporters mean
-"unknown" by it, so it is not read.
+where the checker finds it as valid there: newer opsets mostly add element types to the same operators. A declared
+size of 0 is left out: files of exporters mean "unknown" by it, so it is not read.
 """
 
 import pathlib
