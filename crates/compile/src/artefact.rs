@@ -354,6 +354,8 @@ impl<'a> Looped<'a> {
         target: Var<'b>,
         chunk: usize,
     ) -> Result<Pass<'b>> {
+        // What follows from an earlier failure outside would hide it.
+        self.builder.check()?;
         for id in self.source.value_ids() {
             let value = self.source.value(id);
             if given.contains_key(&id) {

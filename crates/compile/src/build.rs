@@ -2,9 +2,9 @@
 //!
 //! A [`Builder`] owns a graph that only grows. A [`Var`] is one of its values, and Rust's operators on it append
 //! nodes. An invalid node does not interrupt a formula: the first failure is kept and returned by
-//! [`Builder::finish`] (or [`Builder::check`]), since it is always our own fault.
+//! [`Builder::finish`] (or [`Builder::check`]), since it is our own fault, or the model's in asking for absurd sizes.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, HashMap};
 
 use pellucid_graph::{
@@ -17,6 +17,9 @@ mod var;
 
 pub use var::{Keep, Var};
 
+/// Elements of all constants that a builder makes from numbers, those of the model not counted.
+const MADE_ELEMENTS: usize = 1 << 26;
+
 /// A graph under construction.
 #[derive(Debug)]
 pub struct Builder {
@@ -25,6 +28,7 @@ pub struct Builder {
     scalars: RefCell<HashMap<(ElementType, u64), ValueId>>,
     integers: RefCell<HashMap<Vec<i64>, ValueId>>,
     note: RefCell<(String, BTreeMap<String, String>)>,
+    made_elements: Cell<usize>,
     prefix: String,
 }
 
@@ -42,6 +46,7 @@ impl Builder {
             scalars: RefCell::default(),
             integers: RefCell::default(),
             note: RefCell::default(),
+            made_elements: Cell::default(),
             prefix: prefix.to_owned(),
         }
     }
@@ -117,13 +122,31 @@ impl Builder {
         if let Some(id) = self.integers.borrow().get(values) {
             return self.var(*id);
         }
+        if let Err(error) = self.make(values.len()) {
+            return self.settle(Err(error));
+        }
         let constant = self.constant(Tensor::integers(values));
         self.integers.borrow_mut().insert(values.to_vec(), constant.id);
         constant
     }
 
+    /// Counts elements of constants that follow from sizes, which a model merely declares.
+    fn make(&self, elements: usize) -> Result<()> {
+        let made = self.made_elements.get().saturating_add(elements);
+        self.made_elements.set(made);
+        if made <= MADE_ELEMENTS {
+            return Ok(());
+        }
+        Err(CompileError::Model(format!(
+            "sizes of the model need constants of {made} elements: at most {MADE_ELEMENTS} are supported"
+        )))
+    }
+
     /// A constant of `element` with `values` rounded to it.
     pub fn values(&self, element: ElementType, shape: Vec<usize>, values: &[f64]) -> Var<'_> {
+        if let Err(error) = self.make(values.len()) {
+            return self.settle(Err(error));
+        }
         match Tensor::from_values(element, shape, values) {
             Ok(tensor) => self.constant(tensor),
             Err(error) => self.settle(Err(CompileError::Emitted(error.to_string()))),
@@ -214,6 +237,8 @@ impl Builder {
     /// constants, where they are to be shared); other constants are copied. Returns the value that stands for each
     /// value of the source.
     pub fn embed(&self, source: &Graph, given: &BTreeMap<ValueId, ValueId>) -> Result<Vec<Option<ValueId>>> {
+        // What follows from an earlier failure would hide it.
+        self.check()?;
         let mut stands_for: Vec<Option<ValueId>> = vec![None; source.values().len()];
         for id in source.value_ids() {
             let value = source.value(id);

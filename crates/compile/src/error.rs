@@ -43,7 +43,12 @@ impl CompileError {
 
 impl From<GraphError> for CompileError {
     fn from(error: GraphError) -> Self {
-        Self::Emitted(error.to_string())
+        match error {
+            GraphError::TooLarge { operator, problem, .. } => {
+                Self::Model(format!("a derivative needs {operator}, but {problem}: give it smaller inputs"))
+            }
+            error => Self::Emitted(error.to_string()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use pellucid_graph::{Attribute, Dim, ElementType, Graph, ValueId, display_shape}
 
 use crate::build::{Builder, Keep, Var, signed};
 use crate::error::{CompileError, Result};
+use crate::step::{MADE_ELEMENTS, countable};
 
 /// What a score means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +96,9 @@ pub fn find(graph: &Graph, name: Option<&str>) -> Result<Scored> {
             )));
         }
     };
+    if let Some(classes) = classes {
+        countable([signed(classes)], MADE_ELEMENTS, "classes")?;
+    }
     let (explained, unit) = step_over(graph, output, classes);
     Ok(Scored { output, value: explained, unit, classes })
 }

@@ -140,6 +140,22 @@ pub(crate) fn position(axis: i64, rank: usize) -> Result<usize> {
         .ok_or_else(|| CompileError::Model(format!("axis {axis} does not exist in {rank} axes")))
 }
 
+/// Elements that a constant may have which the compiler makes from sizes that a model declares.
+pub(crate) const MADE_ELEMENTS: i64 = 1 << 24;
+
+/// Product of `sizes`, or an error where it is above `limit`: sizes that a model merely declares take no memory.
+pub(crate) fn countable(sizes: impl IntoIterator<Item = i64>, limit: i64, what: &str) -> Result<usize> {
+    let sizes: Vec<i64> = sizes.into_iter().collect();
+    sizes
+        .iter()
+        .try_fold(1_i64, |product, size| product.checked_mul(*size))
+        .filter(|product| *product <= limit)
+        .and_then(|product| usize::try_from(product).ok())
+        .ok_or_else(|| {
+            CompileError::Model(format!("{what} of sizes {sizes:?}: at most {limit} are supported"))
+        })
+}
+
 /// Sizes as numbers, or an error naming what is symbolic.
 pub(crate) fn known_sizes(shape: &[Dim], what: &str) -> Result<Vec<i64>> {
     shape.iter().map(Dim::value).collect::<Option<Vec<i64>>>().ok_or_else(|| {

@@ -18,6 +18,16 @@ pub enum GraphError {
     /// A size leaves the 64-bit range.
     #[error("a size of {0:?} overflows")]
     SizeOverflow(String),
+    /// An output of a node has more elements than a computed value may have.
+    #[error("{operator} node {name:?}: {problem}")]
+    TooLarge {
+        /// Operator.
+        operator: String,
+        /// Node name.
+        name: String,
+        /// What was found and what was expected.
+        problem: String,
+    },
     /// A node contradicts its operator's definition.
     #[error("{operator} node {name:?}: {problem}")]
     Node {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::dim::{Dim, Shape};
 use crate::element::ElementType;
 use crate::error::GraphError;
-use crate::infer;
+use crate::infer::{self, Refusal};
 use crate::node::{NewNode, Node, NodeId};
 use crate::tensor::Tensor;
 
@@ -285,10 +285,12 @@ impl Graph {
             attributes: new.attributes,
             metadata: new.metadata,
         };
-        let facts = infer::infer(self, &node, &new.outputs).map_err(|problem| GraphError::Node {
-            operator: node.operator.clone(),
-            name: node.name.clone(),
-            problem,
+        let facts = infer::infer(self, &node, &new.outputs).map_err(|refusal| {
+            let (operator, name) = (node.operator.clone(), node.name.clone());
+            match refusal {
+                Refusal::Wrong(problem) => GraphError::Node { operator, name, problem },
+                Refusal::TooLarge(problem) => GraphError::TooLarge { operator, name, problem },
+            }
         })?;
         for (position, (name, facts)) in new.outputs.into_iter().zip(facts).enumerate() {
             node.outputs.push(if name.is_empty() {

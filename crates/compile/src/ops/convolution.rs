@@ -9,7 +9,10 @@ use pellucid_graph::window::{FixedAxis, Window};
 use super::{Operator, product};
 use crate::build::{Builder, Keep, Var, signed};
 use crate::error::{CompileError, Result};
-use crate::step::{Signals, Step, known_sizes};
+use crate::step::{Signals, Step, countable, known_sizes};
+
+/// Positions that a kernel may have whose derivative is asked for: each becomes nodes.
+const KERNEL_POSITIONS: i64 = 1 << 12;
 
 pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("Conv", product, convolution),
@@ -120,7 +123,8 @@ fn weight_derivative<'g>(
     let builder: &'g Builder = small.builder();
     let rank = axes.len();
     let (rows, columns) = (signed(small.size(1)?) / group, signed(large.size(1)?) / group);
-    let positions: i64 = axes.iter().map(|axis| axis.output).product();
+    countable(axes.iter().map(|axis| axis.kernel), KERNEL_POSITIONS, "positions of a kernel")?;
+    let positions = signed(countable(axes.iter().map(|axis| axis.output), i64::MAX, "positions of a map")?);
     let mut before = vec![0; rank + 2];
     let mut after = vec![0; rank + 2];
     for (position, axis) in axes.iter().enumerate() {

@@ -5,7 +5,7 @@ use pellucid_graph::Attribute;
 use super::{Operator, moves};
 use crate::build::{Keep, Var, signed};
 use crate::error::{CompileError, Result};
-use crate::step::{Signals, Step, position};
+use crate::step::{MADE_ELEMENTS, Signals, Step, countable, position};
 
 pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("Concat", moves, concat),
@@ -116,7 +116,7 @@ fn unslice(v: Var<'_>, axis: usize, size: i64, start: i64, step: i64) -> Result<
         (first, step, v)
     } else {
         // The same elements, met in the other direction.
-        (first + step * (count - 1), -step, v.slice(axis, -1, -count - 1, -1))
+        (first + step * (count - 1), step.saturating_neg(), v.slice(axis, -1, -count - 1, -1))
     };
     let rank = v.rank()?;
     let spread = if stride > 1 && count > 1 { zeros_between(v, axis, count, stride)? } else { v };
@@ -138,6 +138,9 @@ fn zeros_between(v: Var<'_>, axis: usize, count: i64, stride: i64) -> Result<Var
     Ok(padded.reshape_to(&shape)?.slice(axis, 0, stride * (count - 1) + 1, 1))
 }
 
+/// Pads, or elements cut off, past which positions could leave the numbers they are counted in.
+const FARTHEST_PAD: u64 = 1 << 40;
+
 /// Constant padding is cut off; repeated elements get the sum of their copies' signals.
 fn pad<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let x = s.x(0)?;
@@ -158,9 +161,18 @@ fn pad<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
             continue;
         }
         let size = signed(x.size(*axis)?);
+        if before.unsigned_abs() > FARTHEST_PAD || after.unsigned_abs() > FARTHEST_PAD {
+            return Err(CompileError::Model(format!("pads of {before} and {after} reach too far")));
+        }
         signal = if mode == "constant" {
+            if size + before.min(0) + after.min(0) <= 0 {
+                // Nothing of the input is left.
+                return Ok(vec![None; s.input_count()]);
+            }
             unpad(signal, *axis, size, before, after)
         } else {
+            let padded = signed(s.y()?.size(*axis)?);
+            countable([padded], MADE_ELEMENTS, "elements along a padded axis")?;
             let from: Vec<i64> = (-before..size + after).map(|p| source(&mode, p, size)).collect();
             add_up(signal, *axis, &from, size)?
         };

@@ -7,7 +7,10 @@ use super::convolution::{offsets, transpose_of};
 use super::{Operator, linear, selects};
 use crate::build::{Var, signed};
 use crate::error::{CompileError, Result};
-use crate::step::{Signals, Step};
+use crate::step::{MADE_ELEMENTS, Signals, Step, countable};
+
+/// Positions that a window of a maximum may have: each becomes nodes.
+const MAXIMUM_POSITIONS: i64 = 1 << 10;
 
 pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("AveragePool", linear, average_pool),
@@ -47,6 +50,8 @@ fn average_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let (x, dy) = (s.x(0)?, s.dy()?);
     let axes = windows(s)?;
     let padding_counts = s.node.int("count_include_pad", 0) != 0;
+    countable(axes.iter().map(|axis| axis.output), MADE_ELEMENTS, "windows")?;
+    let elements = countable(axes.iter().map(|axis| axis.kernel), MADE_ELEMENTS, "positions of a window")?;
     let mut counts = vec![1.0];
     for axis in &axes {
         let along: Vec<f64> = (0..axis.output).map(|o| counted(axis, o, padding_counts)).collect();
@@ -59,7 +64,6 @@ fn average_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let share = dy / dy.builder().values(dy.element(), shape, &counts);
     let kernel: Vec<usize> =
         [1, 1].into_iter().chain(axes.iter().filter_map(|axis| usize::try_from(axis.kernel).ok())).collect();
-    let elements = kernel.iter().product();
     let ones = dy.builder().values(dy.element(), kernel, &vec![1.0; elements]);
     let spread = transpose_of(by_itself(share, 1, sizes()), ones, &covered(&axes), 1);
     Ok(s.only_first(spread.reshape_like(x)?))
@@ -67,17 +71,15 @@ fn average_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 
 /// How many elements the mean at output `o` divides by, along one axis. The reach past the padding never counts.
 fn counted(axis: &FixedAxis, o: i64, padding_counts: bool) -> f64 {
-    let count = (0..axis.kernel)
-        .map(|k| o * axis.stride + k * axis.dilation - axis.pad_begin)
-        .filter(|position| {
-            if padding_counts {
-                (-axis.pad_begin..axis.input + axis.pad_end).contains(position)
-            } else {
-                (0..axis.input).contains(position)
-            }
-        })
-        .count();
-    signed(count.max(1)) as f64
+    let (low, high) =
+        if padding_counts { (-axis.pad_begin, axis.input + axis.pad_end) } else { (0, axis.input) };
+    let start = o * axis.stride - axis.pad_begin;
+    // How many k from 0 have start + k · dilation < limit.
+    let before = |limit: i64| {
+        let room = limit - start + axis.dilation - 1;
+        room.div_euclid(axis.dilation).clamp(0, axis.kernel)
+    };
+    (before(high) - before(low)).max(1) as f64
 }
 
 /// The elements of each window stand along a new axis, their first maximum is marked, and the marks times dy go back
@@ -88,6 +90,7 @@ fn max_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
         return Err(CompileError::Model("the indices carry no signal".to_owned()));
     }
     let axes = covered(&windows(s)?);
+    countable(axes.iter().map(|axis| axis.kernel), MAXIMUM_POSITIONS, "positions of a maximum's window")?;
     let builder = x.builder();
     let rank = axes.len();
     let mut before = vec![0; rank + 2];
@@ -164,10 +167,8 @@ fn global_average_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 /// dx = dy at the first maximum
 fn global_max_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let (x, dy) = (s.x(0)?, s.dy()?);
-    let mut positions = 1;
-    for axis in spatial(x)? {
-        positions *= x.size(axis)?;
-    }
+    let sizes = spatial(x)?.into_iter().map(|axis| x.size(axis).map(signed)).collect::<Result<Vec<_>>>()?;
+    let positions = countable(sizes, MADE_ELEMENTS, "positions of a global maximum")?;
     let channels = signed(x.size(1)?);
     let flat = x.reshape(&[-1, channels, signed(positions)]);
     let marks = first_maximum(flat, 2, positions)?.cast(dy.element());

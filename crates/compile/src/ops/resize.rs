@@ -5,7 +5,7 @@ use pellucid_graph::interpolation;
 use super::{Operator, linear};
 use crate::build::{Var, signed};
 use crate::error::{CompileError, Result};
-use crate::step::{Signals, Step};
+use crate::step::{MADE_ELEMENTS, Signals, Step, countable};
 
 pub(super) const OPERATORS: &[Operator] = &[Operator::new("Resize", linear, resize)
     .convention("the linear map's transpose, as the mode defines the map")];
@@ -18,6 +18,7 @@ fn resize<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
         if map.is_identity() {
             continue;
         }
+        countable([signed(map.output), signed(map.input)], MADE_ELEMENTS, "weights of an axis")?;
         let weights = x.builder().values(signal.element(), vec![map.output, map.input], &map.matrix());
         signal = along(signal, weights, axis)?;
     }

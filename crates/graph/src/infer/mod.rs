@@ -43,14 +43,29 @@ const RANK_LIMIT: usize = 64;
 /// Names longer than this are cut where symbols are named after them, so that symbols stay small.
 const NAME_LIMIT: usize = 256;
 
+/// Why a node is refused.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It contradicts its operator's definition.
+    Wrong(String),
+    /// Its output would be too large.
+    TooLarge(String),
+}
+
+impl From<String> for Refusal {
+    fn from(problem: String) -> Self {
+        Self::Wrong(problem)
+    }
+}
+
 /// Facts of every output of `node`, whose outputs will be called `names`.
-pub(crate) fn infer(graph: &Graph, node: &Node, names: &[String]) -> Result<Vec<Facts>, String> {
+pub(crate) fn infer(graph: &Graph, node: &Node, names: &[String]) -> Result<Vec<Facts>, Refusal> {
     let operator = operators::lookup(&node.operator).ok_or_else(|| "the operator is not known".to_owned())?;
     if !operator.inputs.allows(node.inputs.len()) {
-        return Err(format!("found {} inputs, expected {}", node.inputs.len(), operator.inputs));
+        return Err(format!("found {} inputs, expected {}", node.inputs.len(), operator.inputs).into());
     }
     if !operator.outputs.allows(names.len()) {
-        return Err(format!("found {} outputs, expected {}", names.len(), operator.outputs));
+        return Err(format!("found {} outputs, expected {}", names.len(), operator.outputs).into());
     }
     for value in node.inputs.iter().flatten().map(|input| graph.value(*input)) {
         check_rank(value.shape.as_deref())?;
@@ -72,22 +87,22 @@ fn check_rank(shape: Option<&[Dim]>) -> Result<(), String> {
 }
 
 /// Sizes are not negative and not beyond the limit; contents are as many as the sizes say, or dropped.
-fn check(facts: &mut Facts) -> Result<(), String> {
+fn check(facts: &mut Facts) -> Result<(), Refusal> {
     let Some(shape) = &facts.shape else {
         return Ok(());
     };
     check_rank(Some(shape))?;
     let known: Vec<i64> = shape.iter().filter_map(Dim::value).collect();
     if known.iter().any(|size| *size < 0) {
-        return Err(format!("the output's shape {} has a negative size", display_shape(shape)));
+        return Err(format!("the output's shape {} has a negative size", display_shape(shape)).into());
     }
     // A symbol stands for one element at least, so the known sizes alone may already be too many.
     let count = known.iter().try_fold(1i64, |count, size| count.checked_mul(*size));
     if !known.contains(&0) && count.is_none_or(|count| count > ELEMENT_LIMIT) {
-        return Err(format!(
+        return Err(Refusal::TooLarge(format!(
             "the output's shape {} has more than {ELEMENT_LIMIT} elements",
             display_shape(shape)
-        ));
+        )));
     }
     if let Some(contents) = &facts.contents {
         let whole = known.len() == shape.len() && count == i64::try_from(contents.len()).ok();

@@ -189,7 +189,9 @@ impl Builder<'_, '_> {
         upgrade::upgrade(&mut target, &mut new, node.opset).map_err(problem)?;
         upgrade::check(&new).map_err(problem)?;
         self.graph.push(new).map_err(|error| match error {
-            GraphError::Node { problem: found, .. } => problem(found),
+            GraphError::Node { problem: found, .. } | GraphError::TooLarge { problem: found, .. } => {
+                problem(found)
+            }
             other => DecodeError::Graph(other),
         })?;
         for (name, actual) in node.outputs.into_iter().zip(outputs) {
