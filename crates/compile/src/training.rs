@@ -47,8 +47,11 @@ pub struct TrainedWeight {
 /// One step of stochastic gradient descent with momentum on the mean cross-entropy of the model's logits:
 /// v ← μ·v + ∂loss/∂w, w ← w − η·v, as PyTorch's `SGD`.
 ///
-/// Every float constant that the logits depend on is trained, but for those of one element, which are settings of the
-/// graph rather than weights.
+/// Every float constant that the logits depend on is trained, but for those of one element and for running statistics
+/// and resizing scales, which are settings of the graph rather than weights. A `BatchNormalization` in evaluation mode
+/// so keeps its statistics and learns its scale and bias.
+///
+/// A label that is no class counts as a row of loss 0.
 ///
 /// Source: D. E. Rumelhart, G. E. Hinton, R. J. Williams (1986), Learning representations by back-propagating errors,
 /// doi:10.1038/323533a0; I. Sutskever, J. Martens, G. Dahl, G. Hinton (2013), On the importance of initialization and
@@ -115,16 +118,26 @@ fn named_input<'g>(
     builder.input(&name, element, shape)
 }
 
-/// Float constants of more than one element that `value` depends on.
+/// Float constants of more than one element that `value` depends on, but for those that configure an operator: running
+/// statistics, which are measured rather than learned, and scales of a resize.
 pub fn trainable(graph: &Graph, value: ValueId) -> Vec<ValueId> {
     let mut needed = BTreeSet::from([value]);
+    let mut settings = BTreeSet::new();
     for id in graph.node_ids().rev() {
-        if graph.node(id).outputs.iter().flatten().any(|output| needed.contains(output)) {
+        let node = graph.node(id);
+        if node.outputs.iter().flatten().any(|output| needed.contains(output)) {
             needed.extend(graph.dependencies(id));
+            let configures = |index: &usize| match node.operator.as_str() {
+                "BatchNormalization" => matches!(index, 3 | 4),
+                "Resize" => matches!(index, 1 | 2),
+                _ => false,
+            };
+            settings.extend((0..node.inputs.len()).filter(configures).filter_map(|index| node.input(index)));
         }
     }
     needed
-        .into_iter()
+        .difference(&settings)
+        .copied()
         .filter(|id| {
             graph.constant(*id).is_some_and(|tensor| tensor.element().is_float() && tensor.len() > 1)
         })
