@@ -3,7 +3,7 @@
 use pellucid_graph::{Graph, NodeId, ValueId};
 
 use crate::error::{CompileError, Result};
-use crate::methods::nearest;
+use crate::suggest::nearest;
 use crate::walk::path;
 
 /// The value that `name` names: a value, a node, or a module as exporters note it (its last output).

@@ -18,6 +18,7 @@ pub mod program;
 pub mod rules;
 pub mod score;
 pub mod step;
+pub mod suggest;
 pub mod training;
 pub mod walk;
 

@@ -6,15 +6,22 @@ use crate::build::{Builder, Keep, Var, signed};
 use crate::error::{CompileError, Result};
 use crate::step::{MADE_ELEMENTS, countable};
 
-/// What a score means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the numbers of a model's output, and so a score, mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Unit {
-    /// Before a softmax.
+    /// Before a softmax: the softmax of a row is a distribution over its classes.
     Logit,
-    /// Between 0 and 1.
+    /// Each between 0 and 1.
     Probability,
-    /// Anything else, such as the value of a regression.
+    /// Neither: a regression's value, a distance, a score.
     Raw,
+}
+
+impl std::fmt::Display for Unit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl Unit {

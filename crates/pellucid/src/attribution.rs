@@ -5,40 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayD, Axis};
+pub use pellucid_compile::Unit;
 
 use crate::array::Array;
 use crate::error::Error;
 use crate::input::Inputs;
 use crate::labels::Labels;
-
-/// What the numbers of a model's output mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Unit {
-    /// Before a softmax: the softmax of a row is a distribution over its classes.
-    Logit,
-    /// Each between 0 and 1.
-    Probability,
-    /// Neither: a regression's value, a distance, a score.
-    Raw,
-}
-
-impl Unit {
-    /// The word for it: `logit`, `probability` or `raw`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Logit => "logit",
-            Self::Probability => "probability",
-            Self::Raw => "raw",
-        }
-    }
-}
-
-impl fmt::Display for Unit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Attributions for one target of each row, with their error bars.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::suggest;
+use pellucid_compile::suggest;
 
 /// Why something was refused or failed.
 #[derive(Debug, Error)]

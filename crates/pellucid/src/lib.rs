@@ -16,7 +16,6 @@ pub mod photograph;
 pub mod preprocessing;
 pub mod render;
 pub mod resample;
-pub mod suggest;
 pub mod write;
 
 pub use array::Array;
@@ -29,6 +28,6 @@ pub use explain::{Baseline, Limits, Options, Progress, Silent, TargetChoice, exp
 pub use input::{Inputs, Row};
 pub use labels::Labels;
 pub use model::Model;
-pub use pellucid_compile::Coverage;
+pub use pellucid_compile::{Coverage, suggest};
 pub use pellucid_runtime::Engine;
 pub use write::{Format, Outputs};

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{CompileError, Result};
 use crate::method::Method;
+use crate::suggest::nearest;
 
 /// Where a method comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,20 +217,8 @@ fn unknown_key(definition: &Definition, key: &str) -> String {
         return format!("{} has no key {key:?}; it takes none", definition.name);
     }
     let meant = nearest(key, names.iter().copied())
-        .map_or_else(String::new, |name| format!("; did you mean {name:?}?"));
-    format!("{} has no key {key:?}{meant} It takes: {}", definition.name, names.join(", "))
-        .replace("? It", "? it")
-}
-
-/// The candidate that `word` is probably a misspelling of.
-pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .map(|candidate| {
-            (strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase()), candidate)
-        })
-        .filter(|(distance, candidate)| *distance <= 1 + word.len().max(candidate.len()) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .map_or_else(|| ";".to_owned(), |name| format!("; did you mean {name:?}?"));
+    format!("{} has no key {key:?}{meant} it takes: {}", definition.name, names.join(", "))
 }
 
 fn check(parameter: &Parameter, value: &str) -> Result<()> {
@@ -294,6 +283,10 @@ mod tests {
         assert_eq!(
             set("stps", "3"),
             "integrated-gradients has no key \"stps\"; did you mean \"steps\"? it takes: quadrature, steps, tolerance, chunk"
+        );
+        assert_eq!(
+            set("zzz", "3"),
+            "integrated-gradients has no key \"zzz\"; it takes: quadrature, steps, tolerance, chunk"
         );
         assert_eq!(set("steps", "many"), "steps=many: expected a whole number from 2 to 100000");
         assert_eq!(

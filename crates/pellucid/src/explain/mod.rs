@@ -310,12 +310,8 @@ fn predicted(
 }
 
 /// What the model's description says of an output, else what the graph shows.
-fn unit_of(model: &Model, output: &str, found: pellucid_compile::Unit) -> Unit {
-    model.output_unit(output).unwrap_or(match found {
-        pellucid_compile::Unit::Logit => Unit::Logit,
-        pellucid_compile::Unit::Probability => Unit::Probability,
-        pellucid_compile::Unit::Raw => Unit::Raw,
-    })
+fn unit_of(model: &Model, output: &str, found: Unit) -> Unit {
+    model.output_unit(output).unwrap_or(found)
 }
 
 /// Scores as [n, classes].
@@ -414,11 +410,7 @@ impl Run<'_> {
     fn attribute(&mut self, evaluator: &mut Evaluator<'_>, classes: &[usize]) -> Result<Attribution, Error> {
         let targets: Vec<i64> =
             classes.iter().map(|class| i64::try_from(*class).unwrap_or(i64::MAX)).collect();
-        let unit = match evaluator.program.unit {
-            pellucid_compile::Unit::Logit => Unit::Logit,
-            pellucid_compile::Unit::Probability => Unit::Probability,
-            pellucid_compile::Unit::Raw => Unit::Raw,
-        };
+        let unit = evaluator.program.unit;
         let names: Vec<String> =
             evaluator.program.attributions.iter().map(|(name, _)| name.clone()).collect();
         let finish = |values: Vec<ArrayD<f32>>, score: Array1<f32>| Attribution {
@@ -496,7 +488,7 @@ impl Run<'_> {
                 labels.len()
             ));
         }
-        if program.unit == pellucid_compile::Unit::Logit && program.scored != explained_output {
+        if program.unit == Unit::Logit && program.scored != explained_output {
             notes.push("the model ends in a softmax: the score explained is the logit before it".to_owned());
         }
         notes
