@@ -9,8 +9,9 @@ use pellucid_graph::{Attribute, Dim, ElementType, Graph, Shape, Tensor, Value, V
 
 use crate::build::{Builder, Keep, Var, signed};
 use crate::error::{CompileError, Result};
-use crate::method::{Method, Points, Quadrature, Readout, nodes};
+use crate::method::{Method, Points, Quadrature, nodes};
 use crate::program::{Pass, Request, collected, name_output, program, rows};
+use crate::readout::Readout;
 use crate::score::{self, Scored, Target, Unit};
 
 /// What the path starts from.

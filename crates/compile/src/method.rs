@@ -1,5 +1,6 @@
 //! A method as data: where the model is evaluated, how a signal travels back, what is read off.
 
+use crate::readout::Readout;
 use crate::rules::RuleMap;
 
 /// Rule for placing points on the straight path from the baseline to the input.
@@ -45,17 +46,15 @@ pub enum Collect {
     Layer,
 }
 
-/// What is read off the signals.
+/// What becomes of the readouts at the points, each of its weight; the weights sum to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readout {
-    /// The (mean) signal.
-    Signal,
-    /// Signal × input.
-    TimesInput,
-    /// Signal × (input − baseline).
-    TimesDifference,
-    /// max(0, Σ over channels of activation × spatial mean of the signal): [n, 1, …] of the layer.
-    ChannelWeighted,
+pub enum Statistic {
+    /// Σ weight · readout.
+    Mean,
+    /// Σ weight · readout².
+    MeanSquare,
+    /// Σ weight · readout² − (Σ weight · readout)².
+    Variance,
 }
 
 /// A method.
@@ -63,12 +62,25 @@ pub enum Readout {
 pub struct Method {
     /// Where the model is evaluated.
     pub points: Points,
+    /// What becomes of the readouts at the points.
+    pub statistic: Statistic,
     /// How a signal travels back.
     pub rules: RuleMap,
     /// Whose signals are read.
     pub collect: Collect,
     /// What is read off.
     pub readout: Readout,
+}
+
+impl Method {
+    /// The derivative at the input by every input: what other methods say their difference from.
+    pub const GRADIENT: Self = Self {
+        points: Points::Once,
+        statistic: Statistic::Mean,
+        rules: RuleMap::GRADIENT,
+        collect: Collect::Inputs,
+        readout: Readout::Signal,
+    };
 }
 
 /// Points in [0, 1] and their weights, which sum to 1.

@@ -5,9 +5,10 @@
 
 use pellucid_graph::{Graph, ValueId};
 
-use crate::build::{Builder, Keep, Var};
+use crate::build::{Builder, Var};
 use crate::error::{CompileError, Result};
-use crate::method::{Collect, Method, Points, Readout};
+use crate::method::{Collect, Method};
+use crate::readout::Seen;
 use crate::score::{self, Scored, Target, Unit};
 use crate::walk::walk;
 use crate::{layer, rules::RuleMap};
@@ -48,8 +49,9 @@ pub struct Program {
 
 /// Compiles `method` for the host.
 ///
-/// For [`Points::Once`] the attributions are finished. For paths and noise the program gives score and signals at
-/// whatever points it is fed, and the host weighs them.
+/// The program gives score and readout at whatever point it is fed. With one point that is the attribution; else the
+/// host takes the statistic over the points, of readouts multiplied by the difference from the baseline where the
+/// method's is [`Readout::TimesDifference`](crate::Readout::TimesDifference).
 pub fn program(graph: &Graph, method: &Method, request: &Request) -> Result<Program> {
     let scored = score::find(graph, request.output.as_deref())?;
     let collected = collected(graph, method, request, &scored)?;
@@ -57,16 +59,7 @@ pub fn program(graph: &Graph, method: &Method, request: &Request) -> Result<Prog
     let rows = rows(graph, &scored)?;
     let target = score::target(&builder, &scored, request.target, &rows)?;
     let pass = Pass::new(&builder, &scored, target, &collected, &method.rules)?;
-    let finished = matches!(method.points, Points::Once);
-    let mut read = Vec::new();
-    for (id, signal) in &pass.signals {
-        let value = builder.var(*id);
-        read.push(match (finished, method.readout) {
-            (true, Readout::TimesInput) => *signal * value,
-            (true, Readout::ChannelWeighted) => channel_weighted(value, *signal)?,
-            _ => *signal,
-        });
-    }
+    let read = pass.read(&builder, method)?;
     let graph_names: Vec<String> = collected.iter().map(|id| graph.value(*id).name.clone()).collect();
     let mut outputs: Vec<ValueId> = graph.outputs().to_vec();
     let score_name = name_output(&builder, pass.score, "score", &mut outputs);
@@ -122,6 +115,17 @@ impl<'g> Pass<'g> {
         builder.check()?;
         Ok(Self { score, signals })
     }
+
+    /// The readout of every signal.
+    pub(crate) fn read(&self, builder: &'g Builder, method: &Method) -> Result<Vec<Var<'g>>> {
+        let read = self
+            .signals
+            .iter()
+            .map(|(id, signal)| method.readout.append(&Seen { value: builder.var(*id), signal: *signal }))
+            .collect::<Result<_>>()?;
+        builder.check()?;
+        Ok(read)
+    }
 }
 
 /// The values whose signals the method reads.
@@ -165,13 +169,6 @@ pub(crate) fn rows(graph: &Graph, scored: &Scored) -> Result<pellucid_graph::Dim
     shape
         .and_then(|shape| shape.first().cloned())
         .ok_or_else(|| CompileError::Model(format!("{:?} has no rows", graph.value(scored.value).name)))
-}
-
-/// `max(0, Σ_c mean over space of the signal · activation)`, channels kept as an axis of size 1.
-pub(crate) fn channel_weighted<'g>(activation: Var<'g>, signal: Var<'g>) -> Result<Var<'g>> {
-    let space: Vec<usize> = (2..activation.rank()?).collect();
-    let weights = signal.mean(&space, Keep::Axes);
-    Ok((weights * activation).sum(&[1], Keep::Axes).relu())
 }
 
 /// Gives a value an output's name by an Identity, so that whatever computed it keeps its own.

@@ -1,7 +1,7 @@
 //! The deconvolutional network.
 
 use super::{Definition, Form, Source};
-use crate::method::{Collect, Method, Points, Readout};
+use crate::method::Method;
 use crate::rules::{Deconvnet, RuleMap};
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -22,10 +22,8 @@ pub(super) const DEFINITION: Definition = Definition {
     layer: false,
     form: Form::Compiled(|_| {
         Ok(Method {
-            points: Points::Once,
             rules: RuleMap::at_rectifiers(&Deconvnet),
-            collect: Collect::Inputs,
-            readout: Readout::Signal,
+            ..Method::GRADIENT
         })
     }),
 };

@@ -1,8 +1,8 @@
 //! Grad-CAM.
 
 use super::{Definition, Form, Parameter, ParameterKind, Source};
-use crate::method::{Collect, Method, Points, Readout};
-use crate::rules::RuleMap;
+use crate::method::{Collect, Method};
+use crate::readout::Readout;
 
 pub(super) const DEFINITION: Definition = Definition {
     name: "grad-cam",
@@ -27,10 +27,9 @@ pub(super) const DEFINITION: Definition = Definition {
     layer: true,
     form: Form::Compiled(|_| {
         Ok(Method {
-            points: Points::Once,
-            rules: RuleMap::GRADIENT,
             collect: Collect::Layer,
             readout: Readout::ChannelWeighted,
+            ..Method::GRADIENT
         })
     }),
 };

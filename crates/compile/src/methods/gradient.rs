@@ -1,8 +1,7 @@
 //! The gradient.
 
 use super::{Claim, Definition, Form, Source};
-use crate::method::{Collect, Method, Points, Readout};
-use crate::rules::RuleMap;
+use crate::method::Method;
 
 pub(super) const DEFINITION: Definition = Definition {
     name: "gradient",
@@ -21,11 +20,6 @@ pub(super) const DEFINITION: Definition = Definition {
     baseline: false,
     layer: false,
     form: Form::Compiled(|_| {
-        Ok(Method {
-            points: Points::Once,
-            rules: RuleMap::GRADIENT,
-            collect: Collect::Inputs,
-            readout: Readout::Signal,
-        })
+        Ok(Method::GRADIENT)
     }),
 };

@@ -1,8 +1,8 @@
 //! Input times gradient.
 
 use super::{Claim, Definition, Form, Source};
-use crate::method::{Collect, Method, Points, Readout};
-use crate::rules::RuleMap;
+use crate::method::Method;
+use crate::readout::Readout;
 
 pub(super) const DEFINITION: Definition = Definition {
     name: "input-x-gradient",
@@ -22,10 +22,8 @@ pub(super) const DEFINITION: Definition = Definition {
     layer: false,
     form: Form::Compiled(|_| {
         Ok(Method {
-            points: Points::Once,
-            rules: RuleMap::GRADIENT,
-            collect: Collect::Inputs,
             readout: Readout::TimesInput,
+            ..Method::GRADIENT
         })
     }),
 };

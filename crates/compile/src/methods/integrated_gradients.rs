@@ -1,8 +1,8 @@
 //! Integrated gradients.
 
 use super::{Claim, Definition, Form, Parameter, ParameterKind, Source};
-use crate::method::{Collect, Method, Points, Quadrature, Readout};
-use crate::rules::RuleMap;
+use crate::method::{Method, Points, Quadrature};
+use crate::readout::Readout;
 
 pub(super) const DEFINITION: Definition = Definition {
     name: "integrated-gradients",
@@ -57,9 +57,8 @@ pub(super) const DEFINITION: Definition = Definition {
         let steps = if fixed && !settings.is_given("steps") { 50 } else { settings.integer("steps") };
         Ok(Method {
             points: Points::Path { quadrature, steps },
-            rules: RuleMap::GRADIENT,
-            collect: Collect::Inputs,
             readout: Readout::TimesDifference,
+            ..Method::GRADIENT
         })
     }),
 };

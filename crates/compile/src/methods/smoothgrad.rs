@@ -1,8 +1,7 @@
 //! SmoothGrad.
 
 use super::{Claim, Definition, Form, Parameter, ParameterKind, Source};
-use crate::method::{Collect, Method, Points, Readout};
-use crate::rules::RuleMap;
+use crate::method::{Method, Points};
 
 pub(super) const DEFINITION: Definition = Definition {
     name: "smoothgrad",
@@ -36,9 +35,7 @@ pub(super) const DEFINITION: Definition = Definition {
     form: Form::Compiled(|settings| {
         Ok(Method {
             points: Points::Noise { samples: settings.integer("samples") },
-            rules: RuleMap::GRADIENT,
-            collect: Collect::Inputs,
-            readout: Readout::Signal,
+            ..Method::GRADIENT
         })
     }),
 };

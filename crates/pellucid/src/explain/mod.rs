@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayD};
 use pellucid_compile::methods::{Definition, Form, Settings as Checked};
-use pellucid_compile::{Collect, Method, Points, Program, Readout, Request, score};
+use pellucid_compile::{Method, Points, Program, Request, score};
 use pellucid_graph::Graph;
 use pellucid_runtime::{Engine, Options as EngineOptions};
 
@@ -169,12 +169,7 @@ impl Chosen {
         match self.definition.form {
             Form::Compiled(build) => Ok(build(&self.settings)?),
             // The host only needs scores, and the names of the inputs that it may change.
-            Form::Host => Ok(Method {
-                points: Points::Once,
-                rules: pellucid_compile::rules::RuleMap::GRADIENT,
-                collect: Collect::Inputs,
-                readout: Readout::Signal,
-            }),
+            Form::Host => Ok(Method::GRADIENT),
         }
     }
 }
