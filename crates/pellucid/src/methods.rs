@@ -10,6 +10,7 @@ pub const OCCLUSION: Definition = Definition {
     name: "occlusion",
     summary: "How much the score loses when a window of the input is covered by the baseline",
     formula: "A_i = mean over windows W with i ∈ W of f(x) − f(x with W set to the baseline)",
+    conventions: "",
     source: Source {
         authors: "M. D. Zeiler, R. Fergus",
         year: 2014,

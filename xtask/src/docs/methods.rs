@@ -56,6 +56,9 @@ fn section(text: &mut String, definition: &Definition) {
         definition.summary.trim_end_matches('.'),
         definition.formula
     );
+    if !definition.conventions.is_empty() {
+        let _ = write!(text, "{}\n\n", definition.conventions);
+    }
     let _ = writeln!(text, "- Source: {} ({}), {}, {}", source.authors, source.year, source.title, source.id);
     let _ = writeln!(text, "- Claims: {}", claims(definition));
     let _ = writeln!(text, "- Cost: {}", definition.cost);

@@ -49,6 +49,7 @@ fn described(definition: &Definition) -> serde_json::Value {
         "name": definition.name,
         "summary": definition.summary,
         "formula": definition.formula,
+        "conventions": definition.conventions,
         "source": {"authors": source.authors, "year": source.year, "title": source.title, "id": source.id},
         "parameters": parameters,
         "claims": claims(definition),
@@ -62,6 +63,9 @@ fn described(definition: &Definition) -> serde_json::Value {
 fn tell(definition: &Definition) {
     let source = &definition.source;
     print(&format!("{}\n  {}\n\n  {}\n", definition.name, definition.summary, definition.formula));
+    if !definition.conventions.is_empty() {
+        print(&format!("  {}\n", definition.conventions));
+    }
     print(&format!("  cost      {}", definition.cost));
     print(&format!(
         "  compiles  {}",

@@ -8,6 +8,7 @@ pub(super) const DEFINITION: Definition = Definition {
     name: "deconvnet",
     summary: "The gradient, where every rectifier passes positive signals whatever the unit did",
     formula: "at a rectifier: dx = max(0, dy); elsewhere the derivative",
+    conventions: "",
     source: Source {
         authors: "M. D. Zeiler, R. Fergus",
         year: 2014,

@@ -8,6 +8,7 @@ pub(super) const DEFINITION: Definition = Definition {
     name: "grad-cam",
     summary: "Where a layer's channels speak for the target, each weighted by its mean derivative",
     formula: "A = max(0, Σ_c mean_space(∂f/∂a_c) · a_c), [n, 1, …] at the layer's resolution",
+    conventions: "",
     source: Source {
         authors: "R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra",
         year: 2017,

@@ -7,6 +7,7 @@ pub(super) const DEFINITION: Definition = Definition {
     name: "gradient",
     summary: "The derivative of the score by each input number, with its sign",
     formula: "A = ∂f(x)/∂x",
+    conventions: "",
     source: Source {
         authors: "K. Simonyan, A. Vedaldi, A. Zisserman",
         year: 2014,

@@ -8,6 +8,7 @@ pub(super) const DEFINITION: Definition = Definition {
     name: "guided-backprop",
     summary: "The gradient, where every rectifier passes only positive signals to active units",
     formula: "at a rectifier: dx = vjp(max(0, dy)); elsewhere the derivative",
+    conventions: "",
     source: Source {
         authors: "J. T. Springenberg, A. Dosovitskiy, T. Brox, M. Riedmiller",
         year: 2015,

@@ -8,6 +8,7 @@ pub(super) const DEFINITION: Definition = Definition {
     name: "input-x-gradient",
     summary: "Each input number times the derivative of the score by it: its first-order share",
     formula: "A = x · ∂f(x)/∂x",
+    conventions: "",
     source: Source {
         authors: "A. Shrikumar, P. Greenside, A. Shcherbina, A. Kundaje",
         year: 2016,

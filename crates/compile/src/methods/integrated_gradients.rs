@@ -8,6 +8,7 @@ pub(super) const DEFINITION: Definition = Definition {
     name: "integrated-gradients",
     summary: "How much each input number adds to the score on the straight way from a baseline to the input",
     formula: "A = (x − b) · ∫₀¹ ∂f(b + α·(x − b))/∂x dα",
+    conventions: "",
     source: Source {
         authors: "M. Sundararajan, A. Taly, Q. Yan",
         year: 2017,

@@ -111,6 +111,8 @@ pub struct Definition {
     pub summary: &'static str,
     /// Formula, in plain text.
     pub formula: &'static str,
+    /// What is cut off, scaled and resized here, and where other programs differ; empty where there is nothing to say.
+    pub conventions: &'static str,
     /// Where it comes from.
     pub source: Source,
     /// Parameters.

@@ -7,6 +7,7 @@ pub(super) const DEFINITION: Definition = Definition {
     name: "smoothgrad",
     summary: "The mean gradient over inputs with added noise, with its standard error",
     formula: "A = mean over i of ∂f(x + εᵢ)/∂x, εᵢ ~ N(0, noise · (max x − min x))",
+    conventions: "",
     source: Source {
         authors: "D. Smilkov, N. Thorat, B. Kim, F. Viégas, M. Wattenberg",
         year: 2017,
