@@ -1,18 +1,22 @@
 //! The artefact: prediction and attribution in one graph that any ONNX runtime executes.
 //!
 //! Methods that evaluate the model at several points run them in a Loop. Its body holds a copy of the model's nodes
-//! at those points; weights stay where they are and are captured, so they are stored once.
+//! at those points; weights stay where they are and are captured, so they are stored once. Several fixed targets share
+//! every forward pass.
+
+mod body;
+mod looped;
 
 use std::collections::BTreeMap;
 
-use pellucid_graph::{Attribute, Dim, ElementType, Graph, Shape, Tensor, Value, ValueId};
+use pellucid_graph::{Graph, Tensor, ValueId};
 
-use crate::build::{Builder, Keep, Var, signed};
+use crate::build::{Builder, Var};
 use crate::error::{CompileError, Result};
-use crate::method::{Method, Points, Quadrature, nodes};
-use crate::program::{Pass, Request, collected, name_output, program, rows};
-use crate::readout::Readout;
-use crate::score::{self, Scored, Target, Unit};
+use crate::method::{Collect, Method, Points, Quadrature, nodes};
+use crate::program::{Pass, Request, collected, name_output, rows};
+use crate::score::{self, Aim, Scored, Target, Unit};
+use looped::Looped;
 
 /// What the path starts from.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,8 +26,18 @@ pub enum Baseline {
     Input,
     /// Zeros.
     Zero,
-    /// A constant for each input, by name, of shape [1, …].
+    /// A constant for each input, by name, of shape [1, …]; of shape [k, …] for a background.
     Fixed(BTreeMap<String, Tensor>),
+}
+
+/// Random numbers, drawn before compiling so that nothing in a graph is random: one of each a sample, the same for
+/// every row.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Draws {
+    /// Whole numbers from 0 to 2³¹ − 1; modulo k they choose one of k backgrounds.
+    pub pick: Vec<i64>,
+    /// Positions on the path from the background to the input, in [0, 1).
+    pub position: Vec<f64>,
 }
 
 /// How an artefact is made.
@@ -31,8 +45,15 @@ pub enum Baseline {
 pub struct Options {
     /// What is explained.
     pub request: Request,
+    /// Fixed targets in place of the request's; with more than one, attributions and scores have a leading axis of
+    /// targets.
+    pub targets: Vec<Target>,
     /// What the path starts from, for methods that have one.
     pub baseline: Baseline,
+    /// What baselines are drawn from, for methods that draw them; the input is named `background`, [k, …].
+    pub background: Baseline,
+    /// For methods that draw baselines: as many numbers as the method has samples.
+    pub draws: Draws,
     /// Points that run as one batch; 0 and 1 are one.
     pub chunk: usize,
 }
@@ -54,23 +75,9 @@ pub struct Artefact {
 
 /// Compiles `method` to an artefact. The result may hold canonical operators: lower it before writing.
 pub fn artefact(graph: &Graph, method: &Method, options: &Options) -> Result<Artefact> {
+    let making = Making::new(graph, method, options)?;
     match method.points {
-        Points::Once => {
-            let program = program(graph, method, &options.request)?;
-            let outputs = program
-                .attributions
-                .iter()
-                .map(|(_, output)| output.clone())
-                .chain([program.score])
-                .collect();
-            Ok(Artefact {
-                graph: program.graph,
-                inputs: program.target.into_iter().collect(),
-                outputs,
-                layer: program.layer,
-                unit: program.unit,
-            })
-        }
+        Points::Once => making.once(),
         Points::Path { quadrature: Quadrature::Adaptive { .. }, .. } => Err(CompileError::Setting(
             "adaptive quadrature decides while running and cannot be compiled: \
              set quadrature=gauss-legendre and steps"
@@ -79,375 +86,108 @@ pub fn artefact(graph: &Graph, method: &Method, options: &Options) -> Result<Art
         Points::Path { quadrature, steps } => {
             let rule = nodes(quadrature, steps)
                 .ok_or_else(|| CompileError::Setting("this quadrature has no fixed points".to_owned()))?;
-            Looped::new(graph, method, options)?.path(&rule.positions, &rule.weights)
+            Looped::new(&making)?.path(&rule)
         }
-        Points::Noise { .. } => Looped::new(graph, method, options)?.noise(),
+        Points::Noise { .. } => Looped::new(&making)?.noise(),
+        Points::Background { samples, .. } => Looped::new(&making)?.background(samples),
     }
 }
 
-/// Constants up to this many elements are copied into the body, where operators that want their axes and limits
-/// known can see them.
-const COPIED: usize = 64;
-
-/// A method that evaluates the model at several points, half compiled.
-struct Looped<'a> {
+/// An artefact being made: the source graph, and what is appended to it.
+struct Making<'a> {
     source: &'a Graph,
     method: &'a Method,
     options: &'a Options,
     scored: Scored,
-    moved: Vec<ValueId>,
-    rows: Dim,
+    /// Values whose signals are read.
+    collected: Vec<ValueId>,
+    rows: pellucid_graph::Dim,
+    targets: Vec<Target>,
     builder: Builder,
 }
 
-/// What the body needs of the outside.
-struct Outside<'g> {
-    target: Var<'g>,
-    score: Var<'g>,
-    target_name: Option<String>,
-}
-
-impl<'a> Looped<'a> {
+impl<'a> Making<'a> {
     fn new(source: &'a Graph, method: &'a Method, options: &'a Options) -> Result<Self> {
         let scored = score::find(source, options.request.output.as_deref())?;
-        let moved = collected(source, method, &options.request, &scored)?;
+        let collected = collected(source, method, &options.request, &scored)?;
         let rows = rows(source, &scored)?;
-        if source
-            .nodes()
-            .iter()
-            .any(|node| node.attributes.values().any(|a| matches!(a, Attribute::Graph(_))))
-        {
-            return Err(CompileError::Model(
-                "a model with control flow cannot be repeated in a Loop yet: use a method that evaluates it once".to_owned(),
+        let targets =
+            if options.targets.is_empty() { vec![options.request.target] } else { options.targets.clone() };
+        if targets.len() > 1 && targets.iter().any(|target| target.is_input()) {
+            return Err(CompileError::Setting(
+                "several targets must all be fixed; one may be an input".to_owned(),
             ));
         }
-        Ok(Self { source, method, options, scored, moved, rows, builder: Builder::new(source.clone()) })
+        let builder = Builder::new(source.clone());
+        Ok(Self { source, method, options, scored, collected, rows, targets, builder })
     }
 
-    fn outside(&self) -> Result<Outside<'_>> {
-        let target = score::target(&self.builder, &self.scored, self.options.request.target, &self.rows)?;
-        let (score, _) = score::seed(self.builder.var(self.scored.value), self.scored.classes, target)?;
-        // Inside the Loop the target must be one a row.
-        let by_row = if self.options.request.target == Target::Input || self.scored.classes.is_none() {
-            target
-        } else {
-            let zeros = score.cast(ElementType::I64) * 0.0;
-            zeros + target
-        };
-        let target_name = (self.options.request.target == Target::Input).then(|| target.name());
-        Ok(Outside { target: by_row, score, target_name })
+    /// Every target in the graph, and the inputs they add.
+    fn aims(&self) -> Result<(Vec<Aim<'_>>, Vec<String>)> {
+        let mut aims = Vec::new();
+        let mut inputs = Vec::new();
+        for target in &self.targets {
+            let aim = Aim::new(&self.builder, &self.scored, *target, &self.rows)?;
+            inputs.extend(aim.inputs.iter().cloned());
+            aims.push(aim);
+        }
+        Ok((aims, inputs))
     }
 
-    fn input_name(&self, base: &str, id: ValueId) -> String {
-        let graph = self.builder.graph();
-        let wanted = if self.moved.len() == 1 {
-            base.to_owned()
-        } else {
-            format!("{base}:{}", self.source.value(id).name)
-        };
-        score::reserved(&graph, &wanted)
-    }
-
-    fn baseline(&self, id: ValueId, added: &mut Vec<String>) -> Result<Var<'_>> {
-        let x = self.builder.var(id);
-        match &self.options.baseline {
-            Baseline::Input => {
-                let name = self.input_name("baseline", id);
-                let input = self.builder.input(&name, x.element(), x.shape()?);
-                added.push(input.name());
-                Ok(input)
+    fn once(&self) -> Result<Artefact> {
+        let (aims, inputs) = self.aims()?;
+        let (mut scores, mut values) = (Vec::new(), vec![Vec::new(); self.collected.len()]);
+        for aim in &aims {
+            let pass = Pass::new(&self.builder, &self.scored, aim, &self.collected, &self.method.rules)?;
+            scores.push(pass.score);
+            for (values, read) in values.iter_mut().zip(pass.read(&self.builder, self.method)?) {
+                values.push(read);
             }
-            Baseline::Zero => Ok(x.scalar(0.0)),
-            Baseline::Fixed(tensors) => {
-                let name = &self.source.value(id).name;
-                let tensor = tensors.get(name).ok_or_else(|| {
-                    CompileError::Setting(format!("the baseline has nothing for input {name:?}"))
-                })?;
-                Ok(self.builder.constant(tensor.clone()).cast(x.element()))
+        }
+        self.finish(inputs, &values, &scores, &[])
+    }
+
+    /// One value a target, stacked along a new first axis where there are several.
+    fn by_target<'g>(&'g self, parts: &[Var<'g>]) -> Var<'g> {
+        match parts {
+            [only] => *only,
+            several => {
+                let parts: Vec<Var<'_>> = several.iter().map(|part| part.unsqueeze(&[0])).collect();
+                self.builder.concat(&parts, 0)
             }
         }
     }
 
-    /// Σ weight · signal over points on the path, times the difference from the baseline.
-    fn path(&self, positions: &[f64], weights: &[f64]) -> Result<Artefact> {
-        let outside = self.outside()?;
-        let mut added: Vec<String> = outside.target_name.iter().cloned().collect();
-        let mut starts = Vec::new();
-        for id in &self.moved {
-            let x = self.builder.var(*id);
-            let b = self.baseline(*id, &mut added)?;
-            starts.push((b, x - b));
-        }
-        let chunk = self.options.chunk.max(1);
-        // The baseline is one more point, of weight 0, that only its score is taken from.
-        let mut at = vec![0.0];
-        at.extend_from_slice(positions);
-        let mut weigh = vec![0.0];
-        weigh.extend_from_slice(weights);
-        let mut is_baseline = vec![0.0; at.len()];
-        is_baseline[0] = 1.0;
-        while at.len() % chunk != 0 {
-            at.push(1.0);
-            weigh.push(0.0);
-            is_baseline.push(0.0);
-        }
-        let rounds = at.len() / chunk;
-        let element = self.builder.var(self.moved[0]).element();
-        let table = |values: &[f64]| self.builder.values(element, vec![rounds, chunk], values);
-        let tables = [table(&at), table(&weigh), table(&is_baseline)];
-        let body = self.path_body(&outside, &starts, tables, chunk)?;
-        let mut initial = Vec::new();
-        for id in &self.moved {
-            initial.push(self.builder.var(*id).zeros_like()?);
-        }
-        initial.push(outside.score * 0.0);
-        let trips = self.builder.constant(Tensor::scalar(ElementType::I64, signed(rounds) as f64));
-        let carried = self.repeat(trips, &initial, body)?;
-        let mut values = Vec::new();
-        for ((id, sum), (_, difference)) in self.moved.iter().zip(&carried).zip(&starts) {
-            let sum = sum.reshape_like(self.builder.var(*id))?;
-            values.push(if self.method.readout == Readout::TimesDifference {
-                sum * *difference
-            } else {
-                sum
-            });
-        }
-        let baseline_score = carried[self.moved.len()].reshape_like(outside.score)?;
-        let mut explained = outside.score - baseline_score;
-        for value in &values {
-            let axes: Vec<usize> = (1..value.rank()?).collect();
-            explained = explained - value.sum(&axes, Keep::None);
-        }
-        let extra = [("baseline_score", baseline_score), ("gap", explained)];
-        self.finish(added, &values, outside.score, &extra)
-    }
-
-    fn path_body(
-        &self,
-        outside: &Outside<'_>,
-        starts: &[(Var<'_>, Var<'_>)],
-        tables: [Var<'_>; 3],
-        chunk: usize,
-    ) -> Result<Graph> {
-        let builder = Builder::with_prefix(Graph::new(), "pellucid.point");
-        let inner = |outer: Var<'_>| self.capture(&builder, outer.id());
-        let round = builder.input("pellucid.point.round", ElementType::I64, Vec::new());
-        let condition = builder.input("pellucid.point.condition", ElementType::Bool, Vec::new());
-        let gather =
-            |table: Var<'_>| builder.op("Gather", &[inner(table), round], &[("axis", Attribute::Int(0))]);
-        let [at, weigh, is_baseline] = [gather(tables[0]), gather(tables[1]), gather(tables[2])];
-        let mut given = BTreeMap::new();
-        let mut sums = Vec::new();
-        for (id, (b, difference)) in self.moved.iter().zip(starts) {
-            let value = self.source.value(*id);
-            let shape = value.shape.clone().unwrap_or_default();
-            sums.push(builder.input(
-                &format!("pellucid.point.sum.{}", id.index()),
-                self.builder.var(*id).element(),
-                shape.clone(),
-            ));
-            let point = if chunk == 1 {
-                let scalar = at.reshape(&[]);
-                inner(*b) + scalar * inner(*difference)
-            } else {
-                let mut column = vec![1; shape.len() + 1];
-                column[0] = signed(chunk);
-                let many = inner(*b) + at.reshape(&column) * inner(*difference);
-                many.reshape_to(&stacked(&shape, chunk)?)?
-            };
-            given.insert(*id, point.id());
-        }
-        let score_sum =
-            builder.input("pellucid.point.baseline_score", outside.score.element(), vec![self.rows.clone()]);
-        let target = repeated(inner(outside.target), chunk);
-        let pass = self.inner_pass(&builder, given, target, chunk)?;
-        let mut outputs = vec![builder.named("Identity", condition, "pellucid.point.continue").id()];
-        for ((_, signal), sum) in pass.signals.iter().zip(&sums) {
-            let weighted = if chunk == 1 {
-                *signal * weigh.reshape(&[])
-            } else {
-                let shape = sum.shape()?;
-                let mut split = vec![Dim::known(signed(chunk))];
-                split.extend(shape.iter().cloned());
-                let mut column = vec![1; shape.len() + 1];
-                column[0] = signed(chunk);
-                (signal.reshape_to(&split)? * weigh.reshape(&column)).sum(&[0], Keep::None)
-            };
-            outputs.push((*sum + weighted).id());
-        }
-        let marked = if chunk == 1 {
-            pass.score * is_baseline.reshape(&[])
-        } else {
-            let rows = self.rows.clone();
-            let split = pass.score.reshape_to(&[Dim::known(signed(chunk)), rows])?;
-            (split * is_baseline.reshape(&[signed(chunk), 1])).sum(&[0], Keep::None)
-        };
-        outputs.push((score_sum + marked).id());
-        let mut body = builder.finish()?;
-        body.set_outputs(outputs);
-        "pellucid.point".clone_into(&mut body.name);
-        Ok(body)
-    }
-
-    /// Mean signal over inputs with added noise.
-    fn noise(&self) -> Result<Artefact> {
-        let outside = self.outside()?;
-        let mut added: Vec<String> = outside.target_name.iter().cloned().collect();
-        let mut noises = Vec::new();
-        let samples = Dim::symbol("samples");
-        for id in &self.moved {
-            let x = self.builder.var(*id);
-            let mut shape = vec![samples.clone()];
-            shape.extend(x.shape()?);
-            let noise = self.builder.input(&self.input_name("noise", *id), x.element(), shape);
-            added.push(noise.name());
-            noises.push(noise);
-        }
-        let body = self.noise_body(&outside, &noises)?;
-        let mut initial = Vec::new();
-        for id in &self.moved {
-            initial.push(self.builder.var(*id).zeros_like()?);
-        }
-        let trips = noises[0].apply("Shape").slice(0, 0, 1, 1).reshape(&[]);
-        let carried = self.repeat(trips, &initial, body)?;
-        let mut values = Vec::new();
-        for (id, sum) in self.moved.iter().zip(&carried) {
-            let x = self.builder.var(*id);
-            let mean = sum.reshape_like(x)? / trips.cast(x.element());
-            values.push(if self.method.readout == Readout::TimesInput { mean * x } else { mean });
-        }
-        self.finish(added, &values, outside.score, &[])
-    }
-
-    fn noise_body(&self, outside: &Outside<'_>, noises: &[Var<'_>]) -> Result<Graph> {
-        let builder = Builder::with_prefix(Graph::new(), "pellucid.sample");
-        let inner = |outer: ValueId| self.capture(&builder, outer);
-        let round = builder.input("pellucid.sample.round", ElementType::I64, Vec::new());
-        let condition = builder.input("pellucid.sample.condition", ElementType::Bool, Vec::new());
-        let mut given = BTreeMap::new();
-        let mut sums = Vec::new();
-        for (id, noise) in self.moved.iter().zip(noises) {
-            let value = self.source.value(*id);
-            sums.push(builder.input(
-                &format!("pellucid.sample.sum.{}", id.index()),
-                self.builder.var(*id).element(),
-                value.shape.clone().unwrap_or_default(),
-            ));
-            let one = builder.op("Gather", &[inner(noise.id()), round], &[("axis", Attribute::Int(0))]);
-            given.insert(*id, (inner(*id) + one).id());
-        }
-        let pass = self.inner_pass(&builder, given, inner(outside.target.id()), 1)?;
-        let mut outputs = vec![builder.named("Identity", condition, "pellucid.sample.continue").id()];
-        for ((_, signal), sum) in pass.signals.iter().zip(&sums) {
-            outputs.push((*sum + *signal).id());
-        }
-        let mut body = builder.finish()?;
-        body.set_outputs(outputs);
-        "pellucid.sample".clone_into(&mut body.name);
-        Ok(body)
-    }
-
-    /// Copies the model into the body at the points `given` and passes back through the copy.
-    fn inner_pass<'b>(
-        &self,
-        builder: &'b Builder,
-        mut given: BTreeMap<ValueId, ValueId>,
-        target: Var<'b>,
-        chunk: usize,
-    ) -> Result<Pass<'b>> {
-        // What follows from an earlier failure outside would hide it.
-        self.builder.check()?;
-        for id in self.source.value_ids() {
-            let value = self.source.value(id);
-            if given.contains_key(&id) {
-                continue;
-            }
-            if value.constant().is_some_and(|tensor| tensor.len() > COPIED) {
-                given.insert(id, builder.capture(id, value).id());
-            } else if self.source.inputs().contains(&id) {
-                let shared = builder.capture(id, value);
-                let rows = value.shape.as_ref().and_then(|shape| shape.first()) == Some(&self.rows);
-                let here = if rows && chunk > 1 { tiled(shared, chunk)? } else { shared };
-                given.insert(id, here.id());
-            }
-        }
-        let stands_for = builder.embed(self.source, &given)?;
-        let here = |id: ValueId| {
-            stands_for[id.index()].ok_or_else(|| CompileError::Emitted("a value was not copied".to_owned()))
-        };
-        let scored = Scored {
-            output: here(self.scored.output)?,
-            value: here(self.scored.value)?,
-            ..self.scored.clone()
-        };
-        let points = self.moved.iter().map(|id| here(*id)).collect::<Result<Vec<_>>>()?;
-        Pass::new(builder, &scored, target, &points, &self.method.rules)
-    }
-
-    fn capture<'b>(&self, builder: &'b Builder, outer: ValueId) -> Var<'b> {
-        let value: Value = self.builder.graph().value(outer).clone();
-        builder.capture(outer, &value)
-    }
-
-    /// Loop(trips, true, initial…) over `body`: the carried values after the last round.
-    fn repeat(&self, trips: Var<'_>, initial: &[Var<'_>], body: Graph) -> Result<Vec<Var<'_>>> {
-        // A condition may be left out, but not every runtime takes that for true.
-        let go_on = Tensor::from_bool(Vec::new(), &[true])
-            .map_err(|error| CompileError::Emitted(error.to_string()))?;
-        let mut inputs = vec![Some(self.builder.var(trips.id())), Some(self.builder.constant(go_on))];
-        inputs.extend(initial.iter().map(|v| Some(self.builder.var(v.id()))));
-        let body = Attribute::Graph(Box::new(body));
-        let outputs = self.builder.ops("Loop", &inputs, &[("body", body)], initial.len());
-        self.builder.check()?;
-        Ok(outputs)
-    }
-
-    fn finish(
-        &self,
+    /// Names the outputs. `values`: for every collected value, one a target; `extra`: likewise one a target.
+    fn finish<'g>(
+        &'g self,
         inputs: Vec<String>,
-        values: &[Var<'_>],
-        score: Var<'_>,
-        extra: &[(&str, Var<'_>)],
+        values: &[Vec<Var<'g>>],
+        scores: &[Var<'g>],
+        extra: &[(&str, Vec<Var<'g>>)],
     ) -> Result<Artefact> {
         let mut outputs = self.source.outputs().to_vec();
         let mut names = Vec::new();
-        for (id, value) in self.moved.iter().zip(values) {
-            let wanted = if self.moved.len() == 1 {
+        let mut name = |wanted: &str, parts: &[Var<'g>]| {
+            names.push(name_output(&self.builder, self.by_target(parts), wanted, &mut outputs));
+        };
+        for (id, parts) in self.collected.iter().zip(values) {
+            let wanted = if self.collected.len() == 1 {
                 "attribution".to_owned()
             } else {
                 format!("attribution:{}", self.source.value(*id).name)
             };
-            names.push(name_output(&self.builder, *value, &wanted, &mut outputs));
+            name(&wanted, parts);
         }
-        names.push(name_output(&self.builder, score, "score", &mut outputs));
-        for (name, value) in extra {
-            names.push(name_output(&self.builder, *value, name, &mut outputs));
+        name("score", scores);
+        for (wanted, parts) in extra {
+            name(wanted, parts);
         }
         self.builder.check()?;
         let mut graph = self.builder.graph().clone();
         graph.set_outputs(outputs);
-        Ok(Artefact { graph, inputs, outputs: names, layer: None, unit: self.scored.unit })
+        let layer = (self.method.collect == Collect::Layer)
+            .then(|| self.source.value(self.collected[0]).name.clone());
+        Ok(Artefact { graph, inputs, outputs: names, layer, unit: self.scored.unit })
     }
-}
-
-/// [n, …] as [chunk · n, …].
-fn stacked(shape: &[Dim], chunk: usize) -> Result<Shape> {
-    let mut stacked = shape.to_vec();
-    let rows = stacked.first_mut().ok_or_else(|| CompileError::Model("an input has no rows".to_owned()))?;
-    *rows = rows.scaled(signed(chunk)).ok_or_else(|| CompileError::Model("chunk is too large".to_owned()))?;
-    Ok(stacked)
-}
-
-/// [n] as [chunk · n].
-fn repeated(v: Var<'_>, chunk: usize) -> Var<'_> {
-    if chunk == 1 { v } else { v.builder().op("Tile", &[v, v.builder().integers(&[signed(chunk)])], &[]) }
-}
-
-/// [n, …] as [chunk · n, …] with the same rows again and again.
-fn tiled(v: Var<'_>, chunk: usize) -> Result<Var<'_>> {
-    let mut repeats = vec![1; v.rank()?];
-    if let Some(first) = repeats.first_mut() {
-        *first = signed(chunk);
-    }
-    Ok(v.builder().op("Tile", &[v, v.builder().integers(&repeats)], &[]))
 }

@@ -23,14 +23,14 @@ pub mod suggest;
 pub mod training;
 pub mod walk;
 
-pub use artefact::{Artefact, Baseline, Options, artefact};
+pub use artefact::{Artefact, Baseline, Draws, Options, artefact};
 pub use build::{Builder, Keep, Var};
 pub use coverage::{Coverage, Met, coverage};
 pub use error::{CompileError, Offence, Result};
 pub use kind::{Kind, Role};
 pub use method::{Collect, Method, Nodes, Points, Quadrature, Statistic, nodes};
 pub use passes::{lower, raise};
-pub use program::{Program, Request, program};
+pub use program::{Program, Request, Split, program};
 pub use readout::Readout;
 pub use score::{Scored, Target, Unit};
 pub use training::{TrainedWeight, TrainingStep, training_step};

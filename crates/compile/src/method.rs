@@ -30,11 +30,40 @@ pub enum Points {
         /// How many points; for adaptive quadrature, the most.
         steps: usize,
     },
-    /// Around the input: at the input plus each sample of a noise that the caller supplies.
+    /// Around the input: at the input plus each sample of a noise.
     Noise {
         /// How many samples.
         samples: usize,
+        /// Standard deviation, as a share of each row's range.
+        noise: f64,
     },
+    /// On straight paths from drawn baselines to the input (plus noise), each at one drawn position.
+    Background {
+        /// How many samples.
+        samples: usize,
+        /// Standard deviation of the noise, as a share of each row's range.
+        noise: f64,
+    },
+}
+
+impl Points {
+    /// Whether a point lies between a baseline and the input.
+    pub fn has_baseline(self) -> bool {
+        matches!(self, Self::Path { .. } | Self::Background { .. })
+    }
+
+    /// Whether noise is added to the input.
+    pub fn has_noise(self) -> bool {
+        matches!(self, Self::Noise { .. }) || matches!(self, Self::Background { noise, .. } if noise > 0.0)
+    }
+
+    /// Number of drawn points; `None` where none is drawn.
+    pub fn samples(self) -> Option<usize> {
+        match self {
+            Self::Noise { samples, .. } | Self::Background { samples, .. } => Some(samples),
+            Self::Once | Self::Path { .. } => None,
+        }
+    }
 }
 
 /// Whose signals are read.
@@ -81,6 +110,28 @@ impl Method {
         collect: Collect::Inputs,
         readout: Readout::Signal,
     };
+
+    /// Whether the values sum, in the limit of many points, to the score less the baseline's: the derivative itself,
+    /// its mean, times the difference from the baseline, without noise.
+    pub fn is_complete(&self) -> bool {
+        self.points.has_baseline()
+            && !self.points.has_noise()
+            && self.statistic == Statistic::Mean
+            && self.rules.is_derivative()
+            && self.collect == Collect::Inputs
+            && self.readout == Readout::TimesDifference
+    }
+
+    /// The same at other points; `None` where the method has points of its own.
+    #[must_use]
+    pub fn at(self, points: Points) -> Option<Self> {
+        if self.points != Points::Once {
+            return None;
+        }
+        let compared = points.has_baseline() && self.collect == Collect::Inputs;
+        let readout = if compared { self.readout.from_baseline() } else { self.readout };
+        Some(Self { points, readout, ..self })
+    }
 }
 
 /// Points in [0, 1] and their weights, which sum to 1.

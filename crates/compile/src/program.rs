@@ -1,22 +1,24 @@
-//! The program the host runs: model, score and the signals (or the finished readout) in one graph.
+//! The program the host runs: model, score and the readouts in one graph.
 //!
 //! Everything is appended: the source graph is an untouched prefix of the result, so the prediction is the same by
-//! construction.
+//! construction. [`Program::split`] cuts behind that prefix, so that one forward pass serves any number of targets.
 
-use pellucid_graph::{Graph, ValueId};
+use std::collections::{BTreeMap, BTreeSet};
+
+use pellucid_graph::{Attribute, Graph, NewNode, ValueId};
 
 use crate::build::{Builder, Var};
 use crate::error::{CompileError, Result};
 use crate::method::{Collect, Method};
 use crate::readout::Seen;
-use crate::score::{self, Scored, Target, Unit};
+use crate::score::{self, Aim, Scored, Target, Unit};
 use crate::walk::walk;
 use crate::{layer, rules::RuleMap};
 
 /// What to explain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
-    /// Class.
+    /// Class, or one less another.
     pub target: Target,
     /// Output that scores are read from; the first where it is `None`.
     pub output: Option<String>,
@@ -37,6 +39,10 @@ pub struct Program {
     pub score: String,
     /// Name of the target input; `None` where it is fixed.
     pub target: Option<String>,
+    /// Name of the input of the classes that are taken away; `None` where no contrast was asked for or it is fixed.
+    pub target_minus: Option<String>,
+    /// Names of the inputs that a method's points move: the floating-point ones.
+    pub moved: Vec<String>,
     /// For each input (or the layer): its name and the name of its attribution or signal.
     pub attributions: Vec<(String, String)>,
     /// The layer looked at.
@@ -45,6 +51,135 @@ pub struct Program {
     pub unit: Unit,
     /// Number of classes; `None` for one number a row.
     pub classes: Option<usize>,
+    /// Nodes of the model, which come first.
+    pub model_nodes: usize,
+}
+
+impl Program {
+    /// Names of the values of the model that the rest of the graph reads for score and attributions, its inputs left
+    /// out, in the order in which they are made. A session that is fed them computes no node of the model.
+    pub fn boundary(&self) -> Vec<String> {
+        let found = self.read_of_model();
+        let made = found.iter().filter(|id| self.graph.producer_of(**id).is_some());
+        made.map(|id| self.graph.value(*id).name.clone()).collect()
+    }
+
+    /// Values of the model, inputs included, that the appended nodes need for score and attributions.
+    fn read_of_model(&self) -> BTreeSet<ValueId> {
+        let mut needed: BTreeSet<ValueId> = self.results().filter_map(|name| self.graph.find(name)).collect();
+        let mut read = BTreeSet::new();
+        for id in self.graph.node_ids().rev().take_while(|id| id.index() >= self.model_nodes) {
+            if self.graph.node(id).outputs.iter().flatten().any(|output| needed.contains(output)) {
+                needed.extend(self.graph.dependencies(id));
+            }
+        }
+        for id in needed {
+            let of_model = match self.graph.producer_of(id) {
+                Some(node) => node.index() < self.model_nodes,
+                None => self.graph.constant(id).is_none() && !self.is_target(id),
+            };
+            if of_model {
+                read.insert(id);
+            }
+        }
+        read
+    }
+
+    fn is_target(&self, id: ValueId) -> bool {
+        let name = &self.graph.value(id).name;
+        [&self.target, &self.target_minus].into_iter().flatten().any(|target| target == name)
+    }
+
+    /// The graph in two: one forward pass, and what each target takes of it.
+    ///
+    /// # Errors
+    /// None for a program of this crate: the parts are cut out of a valid graph.
+    pub fn split(&self) -> Result<Split> {
+        let boundary = self.boundary();
+        let mut outputs: Vec<&str> = self.predictions.iter().map(String::as_str).collect();
+        outputs.extend(
+            boundary.iter().map(String::as_str).filter(|name| !self.predictions.iter().any(|p| p == name)),
+        );
+        let model = self.graph.inputs().iter().copied().filter(|id| !self.is_target(*id));
+        let forward = self.part(0..self.model_nodes, &model.collect(), &outputs)?;
+        let mut taken = self.read_of_model();
+        taken.extend(self.graph.inputs().iter().copied().filter(|id| self.is_target(*id)));
+        let results: Vec<&str> = self.results().collect();
+        let backward = self.part(self.model_nodes..self.graph.nodes().len(), &taken, &results)?;
+        Ok(Split { forward, backward, boundary })
+    }
+
+    /// Some nodes as a graph of its own, of the inputs `taken`. Names stay.
+    fn part(
+        &self,
+        nodes: std::ops::Range<usize>,
+        taken: &BTreeSet<ValueId>,
+        outputs: &[&str],
+    ) -> Result<Graph> {
+        let mut graph = Graph::new();
+        let mut here: BTreeMap<ValueId, ValueId> = BTreeMap::new();
+        for id in self.graph.value_ids() {
+            let value = self.graph.value(id);
+            if let Some(tensor) = value.constant() {
+                here.insert(id, graph.add_constant(value.name.clone(), tensor.clone())?);
+            } else if taken.contains(&id) {
+                let element = value.element.unwrap_or(pellucid_graph::ElementType::F32);
+                here.insert(id, graph.add_input(value.name.clone(), element, value.shape.clone())?);
+            }
+        }
+        for id in self.graph.node_ids().filter(|id| nodes.contains(&id.index())) {
+            // What the outputs do not need may read values that are not there.
+            if self.graph.dependencies(id).iter().any(|input| !here.contains_key(input)) {
+                continue;
+            }
+            let node = self.graph.node(id);
+            let name = |output: &Option<ValueId>| {
+                output.map_or_else(String::new, |id| self.graph.value(id).name.clone())
+            };
+            let mut attributes = node.attributes.clone();
+            for attribute in attributes.values_mut() {
+                if let Attribute::Graph(body) = attribute {
+                    body.renumber_captures(|outer| here.get(&outer).copied().unwrap_or(outer));
+                }
+            }
+            let pushed = graph.push(NewNode {
+                operator: node.operator.clone(),
+                name: node.name.clone(),
+                inputs: node.inputs.iter().map(|input| input.and_then(|id| here.get(&id).copied())).collect(),
+                outputs: node.outputs.iter().map(name).collect(),
+                attributes,
+                metadata: node.metadata.clone(),
+            })?;
+            for (old, new) in node.outputs.iter().zip(&graph.node(pushed).outputs) {
+                if let (Some(old), Some(new)) = (old, new) {
+                    here.insert(*old, *new);
+                }
+            }
+        }
+        let found = outputs.iter().map(|name| {
+            graph.find(name).ok_or_else(|| CompileError::Emitted(format!("{name:?} was not copied")))
+        });
+        let found = found.collect::<Result<Vec<_>>>()?;
+        graph.set_outputs(found);
+        Ok(graph.pruned()?)
+    }
+
+    /// Names of score and attributions.
+    fn results(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.score.as_str())
+            .chain(self.attributions.iter().map(|(_, output)| output.as_str()))
+    }
+}
+
+/// A program in two graphs.
+#[derive(Debug, Clone)]
+pub struct Split {
+    /// The model; its outputs are the model's, then the boundary.
+    pub forward: Graph,
+    /// From boundary, inputs that are read again, and target to score and attributions. Names are the program's.
+    pub backward: Graph,
+    /// Names of the values that the one gives and the other takes.
+    pub boundary: Vec<String>,
 }
 
 /// Compiles `method` for the host.
@@ -55,10 +190,11 @@ pub struct Program {
 pub fn program(graph: &Graph, method: &Method, request: &Request) -> Result<Program> {
     let scored = score::find(graph, request.output.as_deref())?;
     let collected = collected(graph, method, request, &scored)?;
+    let moved = moved(graph);
     let builder = Builder::new(graph.clone());
     let rows = rows(graph, &scored)?;
-    let target = score::target(&builder, &scored, request.target, &rows)?;
-    let pass = Pass::new(&builder, &scored, target, &collected, &method.rules)?;
+    let aim = Aim::new(&builder, &scored, request.target, &rows)?;
+    let pass = Pass::new(&builder, &scored, &aim, &collected, &method.rules)?;
     let read = pass.read(&builder, method)?;
     let graph_names: Vec<String> = collected.iter().map(|id| graph.value(*id).name.clone()).collect();
     let mut outputs: Vec<ValueId> = graph.outputs().to_vec();
@@ -70,18 +206,21 @@ pub fn program(graph: &Graph, method: &Method, request: &Request) -> Result<Prog
         let output = name_output(&builder, value, &wanted, &mut outputs);
         attributions.push((name.clone(), output));
     }
-    let target = (request.target == Target::Input).then(|| target.name());
+    let mut targets = aim.inputs.into_iter();
     let mut compiled = builder.finish()?;
     compiled.set_outputs(outputs);
     Ok(Program {
         predictions: graph.outputs().iter().map(|id| graph.value(*id).name.clone()).collect(),
         scored: graph.value(scored.value).name.clone(),
         score: score_name,
-        target,
+        target: targets.next(),
+        target_minus: targets.next(),
+        moved: moved.iter().map(|id| graph.value(*id).name.clone()).collect(),
         attributions,
         layer: (method.collect == Collect::Layer).then(|| graph_names[0].clone()),
         unit: scored.unit,
         classes: scored.classes,
+        model_nodes: graph.nodes().len(),
         graph: compiled,
     })
 }
@@ -96,12 +235,12 @@ impl<'g> Pass<'g> {
     pub(crate) fn new(
         builder: &'g Builder,
         scored: &Scored,
-        target: Var<'g>,
+        aim: &Aim<'g>,
         collected: &[ValueId],
         rules: &RuleMap,
     ) -> Result<Self> {
         let y = builder.var(scored.value);
-        let (score, seed) = score::seed(y, scored.classes, target)?;
+        let (score, seed) = aim.seed(y, scored.classes)?;
         let found = walk(builder, &[(scored.value, seed)], collected, rules)?;
         let mut signals = Vec::new();
         for id in collected {
@@ -128,6 +267,12 @@ impl<'g> Pass<'g> {
     }
 }
 
+/// The inputs that a method's points move: those of floating-point elements.
+pub(crate) fn moved(graph: &Graph) -> Vec<ValueId> {
+    let float = |id: &ValueId| graph.value(*id).element.is_some_and(pellucid_graph::ElementType::is_float);
+    graph.inputs().iter().copied().filter(float).collect()
+}
+
 /// The values whose signals the method reads.
 pub(crate) fn collected(
     graph: &Graph,
@@ -148,12 +293,7 @@ pub(crate) fn collected(
         }
         return Ok(vec![id]);
     }
-    let inputs: Vec<ValueId> = graph
-        .inputs()
-        .iter()
-        .copied()
-        .filter(|id| graph.value(*id).element.is_some_and(pellucid_graph::ElementType::is_float))
-        .collect();
+    let inputs = moved(graph);
     if inputs.is_empty() {
         return Err(CompileError::Model(
             "no input is floating-point, so nothing can be differentiated: explain a layer instead"

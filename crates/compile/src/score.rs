@@ -2,7 +2,7 @@
 
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, ValueId, display_shape};
 
-use crate::build::{Builder, Keep, Var, signed};
+use crate::build::{Builder, Var, signed};
 use crate::error::{CompileError, Result};
 use crate::step::{MADE_ELEMENTS, countable};
 
@@ -35,16 +35,33 @@ impl Unit {
     }
 }
 
-/// Which class is explained.
+/// What is explained: the score of a class, or of one less that of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Target {
     /// The caller says, by an input named `target`, int64 `[n]`.
     #[default]
     Input,
+    /// The caller says, by inputs named `target` and `target_minus`, int64 `[n]`: the score of one class less that of
+    /// another; a negative `target_minus` takes nothing away.
+    InputContrast,
     /// One class for every row.
     Index(usize),
-    /// Each row's class of the highest score.
-    Top,
+    /// One class less another, for every row.
+    Contrast {
+        /// The class.
+        of: usize,
+        /// What is taken away.
+        minus: usize,
+    },
+    /// Each row's class of this rank by its score; 0 is the highest. Of equal scores the lower class comes first.
+    Rank(usize),
+}
+
+impl Target {
+    /// Whether each row has its class from the caller.
+    pub fn is_input(self) -> bool {
+        matches!(self, Self::Input | Self::InputContrast)
+    }
 }
 
 /// The value that scores are read from.
@@ -134,48 +151,147 @@ pub(crate) fn one_hot<'g>(y: Var<'g>, classes: usize, target: Var<'g>) -> Var<'g
     y.builder().op("Equal", &[column, row], &[]).cast(y.element())
 }
 
-/// Each row's class of the highest score, int64 `[n]`.
-pub(crate) fn top(y: Var<'_>) -> Var<'_> {
-    y.builder().op("ArgMax", &[y], &[("axis", Attribute::Int(1)), ("keepdims", Attribute::Int(0))])
+/// A class in the graph.
+#[derive(Debug, Clone, Copy)]
+enum Class<'g> {
+    /// The same for every row.
+    Fixed(usize),
+    /// int64 `[n]`.
+    Rows(Var<'g>),
+    /// int64 `[n]`; a negative one is none.
+    RowsOrNone(Var<'g>),
 }
 
-/// The score of each row [n], and the signal to start from, of y's shape.
-pub(crate) fn seed<'g>(y: Var<'g>, classes: Option<usize>, target: Var<'g>) -> Result<(Var<'g>, Var<'g>)> {
-    match classes {
-        Some(classes) => {
-            let mask = one_hot(y, classes, target);
-            Ok(((y * mask).sum(&[1], Keep::None), mask.expand_like(y)?))
+impl<'g> Class<'g> {
+    /// Its number in every row, [n] or [1].
+    fn number(self, y: Var<'g>) -> Var<'g> {
+        match self {
+            Self::Fixed(index) => y.builder().integers(&[signed(index)]),
+            Self::Rows(rows) | Self::RowsOrNone(rows) => rows,
         }
-        None => Ok((y, y.scalar(1.0).expand_like(y)?)),
     }
-}
 
-/// The target as a value: an input named `target`, or a constant, or computed.
-pub(crate) fn target<'g>(
-    builder: &'g Builder,
-    scored: &Scored,
-    target: Target,
-    rows: &Dim,
-) -> Result<Var<'g>> {
-    match target {
-        Target::Input => {
-            // The graph is borrowed while a name is sought, and changed after.
-            let name = reserved(&builder.graph(), "target");
-            Ok(builder.input(&name, ElementType::I64, vec![rows.clone()]))
-        }
-        Target::Index(index) => {
-            let classes = scored.classes.unwrap_or(1);
-            if index >= classes {
-                return Err(CompileError::Setting(format!(
-                    "target {index} does not exist: the model has {classes} classes, 0 to {}",
-                    classes.saturating_sub(1)
-                )));
+    /// Its score in every row, [n]: picked, since a sum of masked scores would be NaN where another class is infinite.
+    fn score(self, y: Var<'g>) -> Var<'g> {
+        match self {
+            Self::Fixed(index) => y.slice(1, signed(index), signed(index) + 1, 1).squeeze(&[1]),
+            Self::Rows(rows) => picked(y, rows),
+            Self::RowsOrNone(rows) => {
+                let none = y.builder().scalar(ElementType::I64, 0.0);
+                let some = y.builder().op("GreaterOrEqual", &[rows, none], &[]);
+                some.choose(picked(y, some.choose(rows, none)), y.scalar(0.0))
             }
-            Ok(builder.integers(&[signed(index)]))
         }
-        Target::Top if scored.classes.is_none() => Ok(builder.integers(&[0])),
-        Target::Top => Ok(top(builder.var(scored.value))),
     }
+
+    fn map<'b>(self, change: impl Fn(Var<'g>) -> Var<'b>) -> Class<'b> {
+        match self {
+            Self::Fixed(index) => Class::Fixed(index),
+            Self::Rows(rows) => Class::Rows(change(rows)),
+            Self::RowsOrNone(rows) => Class::RowsOrNone(change(rows)),
+        }
+    }
+}
+
+/// The number of each row of y at `column`, [n].
+fn picked<'g>(y: Var<'g>, column: Var<'g>) -> Var<'g> {
+    let axis = [("axis", Attribute::Int(1))];
+    y.builder().op("GatherElements", &[y, column.unsqueeze(&[1])], &axis).squeeze(&[1])
+}
+
+/// A target in the graph.
+#[derive(Debug, Clone)]
+pub(crate) struct Aim<'g> {
+    of: Class<'g>,
+    minus: Option<Class<'g>>,
+    /// Inputs that it added.
+    pub(crate) inputs: Vec<String>,
+}
+
+impl<'g> Aim<'g> {
+    /// `target` as values: inputs named `target` and `target_minus`, or constants, or computed.
+    pub(crate) fn new(builder: &'g Builder, scored: &Scored, target: Target, rows: &Dim) -> Result<Self> {
+        let mut inputs = Vec::new();
+        let mut input = |wanted: &str| {
+            // The graph is borrowed while a name is sought, and changed after.
+            let name = reserved(&builder.graph(), wanted);
+            inputs.push(name.clone());
+            builder.input(&name, ElementType::I64, vec![rows.clone()])
+        };
+        let (of, minus) = match target {
+            Target::Input => (Class::Rows(input("target")), None),
+            Target::InputContrast if scored.classes.is_none() => return Err(one_number()),
+            Target::InputContrast => {
+                (Class::Rows(input("target")), Some(Class::RowsOrNone(input("target_minus"))))
+            }
+            Target::Index(index) => (known(scored, index)?, None),
+            Target::Contrast { .. } if scored.classes.is_none() => return Err(one_number()),
+            Target::Contrast { of, minus } => (known(scored, of)?, Some(known(scored, minus)?)),
+            Target::Rank(rank) => match scored.classes {
+                None if rank == 0 => (Class::Fixed(0), None),
+                classes => {
+                    (Class::Rows(ranked(builder.var(scored.value), classes.unwrap_or(1), rank)?), None)
+                }
+            },
+        };
+        Ok(Self { of, minus, inputs })
+    }
+
+    /// The same target in another graph.
+    pub(crate) fn map<'b>(&self, change: impl Fn(Var<'g>) -> Var<'b>) -> Aim<'b> {
+        Aim {
+            of: self.of.map(&change),
+            minus: self.minus.map(|minus| minus.map(&change)),
+            inputs: self.inputs.clone(),
+        }
+    }
+
+    /// The score of each row [n], and the signal to start from, of y's shape.
+    pub(crate) fn seed(&self, y: Var<'g>, classes: Option<usize>) -> Result<(Var<'g>, Var<'g>)> {
+        let Some(classes) = classes else {
+            return Ok((y, y.scalar(1.0).expand_like(y)?));
+        };
+        let mask = |class: Class<'g>| one_hot(y, classes, class.number(y));
+        let (score, mask) = match self.minus {
+            Some(minus) => (self.of.score(y) - minus.score(y), mask(self.of) - mask(minus)),
+            None => (self.of.score(y), mask(self.of)),
+        };
+        Ok((score, mask.expand_like(y)?))
+    }
+}
+
+fn one_number() -> CompileError {
+    CompileError::Setting(
+        "a contrast needs two classes, and the model has one number a row: leave the target out".to_owned(),
+    )
+}
+
+fn known<'g>(scored: &Scored, index: usize) -> Result<Class<'g>> {
+    let classes = scored.classes.unwrap_or(1);
+    if index < classes {
+        return Ok(Class::Fixed(index));
+    }
+    Err(CompileError::Setting(format!(
+        "target {index} does not exist: the model has {classes} classes, 0 to {}",
+        classes.saturating_sub(1)
+    )))
+}
+
+/// Each row's class of rank `rank`, int64 `[n]`.
+fn ranked(y: Var<'_>, classes: usize, rank: usize) -> Result<Var<'_>> {
+    if rank >= classes {
+        return Err(CompileError::Setting(format!(
+            "top {} does not exist: the model has {classes} classes",
+            rank + 1
+        )));
+    }
+    if rank == 0 {
+        let attributes = [("axis", Attribute::Int(1)), ("keepdims", Attribute::Int(0))];
+        return Ok(y.builder().op("ArgMax", &[y], &attributes));
+    }
+    let most = y.builder().integers(&[signed(rank) + 1]);
+    let found = y.builder().ops("TopK", &[Some(y), Some(most)], &[("axis", Attribute::Int(1))], 2);
+    Ok(found[1].slice(1, signed(rank), signed(rank) + 1, 1).squeeze(&[1]))
 }
 
 /// `name`, or `pellucid.name` where the model uses it already.

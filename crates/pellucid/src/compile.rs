@@ -95,7 +95,7 @@ pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Re
     }
     let target = match &wanted.target {
         None => Target::Input,
-        Some(TargetChoice::Top) => Target::Top,
+        Some(TargetChoice::Top) => Target::Rank(0),
         Some(TargetChoice::Index(index)) => Target::Index(*index),
         Some(TargetChoice::Label(label)) => Target::Index(model.class(label)?),
         Some(TargetChoice::Rows(_)) => {
@@ -109,6 +109,7 @@ pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Re
         request: Request { target, output: options.score.clone(), layer: chosen.layer.clone() },
         baseline: start(model, &wanted.baseline)?,
         chunk: chosen.settings.integer("chunk"),
+        ..CompileOptions::default()
     };
     let Artefact { mut graph, inputs, outputs, layer, unit } =
         artefact(model.graph(), &method, &compile_options)?;

@@ -35,7 +35,10 @@ pub(super) const DEFINITION: Definition = Definition {
     layer: false,
     form: Form::Compiled(|settings| {
         Ok(Method {
-            points: Points::Noise { samples: settings.integer("samples") },
+            points: Points::Noise {
+                samples: settings.integer("samples"),
+                noise: settings.number("noise"),
+            },
             ..Method::GRADIENT
         })
     }),

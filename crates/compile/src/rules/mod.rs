@@ -41,6 +41,11 @@ impl RuleMap {
         Self { rectifier: rule, other: &Gradient }
     }
 
+    /// Whether it is the derivative everywhere.
+    pub fn is_derivative(&self) -> bool {
+        [self.rectifier, self.other].iter().all(|rule| rule.name() == Gradient.name())
+    }
+
     /// The rule for a kind.
     pub fn rule(&self, kind: Kind) -> &'static dyn Rule {
         match kind {

@@ -55,7 +55,7 @@ fn gradient_of_a_perceptron() {
 
 #[test]
 fn guided_backprop_of_a_perceptron_for_its_top_class() {
-    let request = Request { target: Target::Top, ..Request::default() };
+    let request = Request { target: Target::Rank(0), ..Request::default() };
     let options = Options { request, ..Options::default() };
     insta::assert_snapshot!(compiled(&perceptron(), &Subject::named("guided-backprop"), &options));
 }
@@ -72,6 +72,6 @@ fn integrated_gradients_of_a_perceptron_in_a_loop() {
         method.points = Points::Path { quadrature: Quadrature::GaussLegendre, steps: 3 };
     });
     let request = Request { target: Target::Index(1), ..Request::default() };
-    let options = Options { request, baseline: Baseline::Zero, chunk: 2 };
+    let options = Options { request, baseline: Baseline::Zero, chunk: 2, ..Options::default() };
     insta::assert_snapshot!(compiled(&perceptron(), &subject, &options));
 }
