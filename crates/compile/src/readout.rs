@@ -3,7 +3,9 @@
 //! A method is points × statistic × rules × collect × readout. Every point's finished readout is what the statistic
 //! takes, so a readout knows nothing of points.
 
-use crate::build::{Keep, Var};
+mod cam;
+
+use crate::build::Var;
 use crate::error::Result;
 
 /// What is read off the signal at a value.
@@ -15,8 +17,19 @@ pub enum Readout {
     TimesInput,
     /// Signal × (value − baseline). The program gives the signal; who knows the baseline of a point multiplies.
     TimesDifference,
-    /// max(0, Σ over channels of activation × spatial mean of the signal): [n, 1, …] of the layer.
+    /// Grad-CAM's: max(0, Σ over channels of activation × spatial mean of the signal), [n, 1, …] of the layer.
     ChannelWeighted,
+    /// Grad-CAM++'s: as [`Readout::ChannelWeighted`], weighted by the sum of the signal's positive part, each position
+    /// by its α.
+    PositiveWeighted,
+    /// XGrad-CAM's: as [`Readout::ChannelWeighted`], each position of the mean by its share of the activation.
+    ShareWeighted,
+    /// `HiResCAM`'s: Σ over channels of activation × signal, [n, 1, …] of the layer.
+    ChannelSum,
+    /// `LayerCAM`'s: max(0, Σ over channels of activation × the signal's positive part), [n, 1, …] of the layer.
+    PositiveChannelSum,
+    /// The value itself, for methods that need no signal.
+    Value,
 }
 
 /// What a readout sees at one point: a value and the signal that arrived there, both `[n, …]`.
@@ -42,18 +55,16 @@ impl Readout {
         match self {
             Self::Signal | Self::TimesDifference => Ok(seen.signal),
             Self::TimesInput => Ok(times_input(seen)),
-            Self::ChannelWeighted => channel_weighted(seen),
+            Self::ChannelWeighted => cam::channel_weighted(seen),
+            Self::PositiveWeighted => cam::positive_weighted(seen),
+            Self::ShareWeighted => cam::share_weighted(seen),
+            Self::ChannelSum => Ok(cam::channel_sum(seen)),
+            Self::PositiveChannelSum => Ok(cam::positive_channel_sum(seen)),
+            Self::Value => Ok(seen.value),
         }
     }
 }
 
 fn times_input<'g>(seen: &Seen<'g>) -> Var<'g> {
     seen.signal * seen.value
-}
-
-/// `max(0, Σ_c mean over space of the signal · activation)`, channels kept as an axis of size 1.
-fn channel_weighted<'g>(seen: &Seen<'g>) -> Result<Var<'g>> {
-    let space: Vec<usize> = (2..seen.value.rank()?).collect();
-    let weights = seen.signal.mean(&space, Keep::Axes);
-    Ok((weights * seen.value).sum(&[1], Keep::Axes).relu())
 }

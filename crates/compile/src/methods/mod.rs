@@ -5,11 +5,15 @@
 
 mod deconvnet;
 mod grad_cam;
+mod grad_cam_plus_plus;
 mod gradient;
 mod guided_backprop;
+mod hires_cam;
 mod input_x_gradient;
 mod integrated_gradients;
+mod layer_cam;
 mod smoothgrad;
+mod xgrad_cam;
 
 use std::collections::BTreeMap;
 
@@ -135,11 +139,15 @@ pub struct Definition {
 pub const ALL: &[&Definition] = &[
     &deconvnet::DEFINITION,
     &grad_cam::DEFINITION,
+    &grad_cam_plus_plus::DEFINITION,
     &gradient::DEFINITION,
     &guided_backprop::DEFINITION,
+    &hires_cam::DEFINITION,
     &input_x_gradient::DEFINITION,
     &integrated_gradients::DEFINITION,
+    &layer_cam::DEFINITION,
     &smoothgrad::DEFINITION,
+    &xgrad_cam::DEFINITION,
 ];
 
 /// The values of a method's parameters, checked.
