@@ -32,6 +32,8 @@ pub enum Kind {
     Select,
     /// Moves or copies numbers without changing them: Reshape, Concat, Slice.
     Move,
+    /// To or from the small integers of a quantised network: signals pass by the straight-through estimator.
+    Quantised,
     /// Piecewise constant: its derivative is zero.
     Flat,
 }
@@ -49,6 +51,7 @@ impl fmt::Display for Kind {
             Self::Weights => "weights",
             Self::Select => "select",
             Self::Move => "move",
+            Self::Quantised => "quantised",
             Self::Flat => "flat",
         })
     }

@@ -67,8 +67,18 @@ impl<'g> Step<'g> {
     pub fn dy(&self) -> Result<Var<'g>> {
         match self.signal(0) {
             Some(signal) => Ok(signal),
-            None => self.y()?.zeros_like(),
+            None => self.zeros_for(self.y()?),
         }
+    }
+
+    /// Zeros of a value's shape as a signal, which is a float where the value is a quantised number.
+    pub(crate) fn zeros_for(&self, value: Var<'g>) -> Result<Var<'g>> {
+        if value.element().is_float() {
+            return value.zeros_like();
+        }
+        let like = self.signals.iter().flatten().next();
+        let element = like.map_or(pellucid_graph::ElementType::F32, |signal| signal.element());
+        self.builder.scalar(element, 0.0).expand_like(value)
     }
 
     /// The signal at an output, where one arrived.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pellucid_graph::{Graph, NodeId, ValueId};
+use pellucid_graph::{ElementType, Graph, NodeId, ValueId};
 
 use crate::build::{Builder, Var};
 use crate::error::{CompileError, Offence, Result};
@@ -12,9 +12,18 @@ use crate::ops::{self, Operator};
 use crate::rules::RuleMap;
 use crate::step::Step;
 
+/// Whether values of a type carry a signal: floats, and integers so narrow that they can only be quantised numbers.
+///
+/// The signal of a quantised number is a float, the derivative for the number as it is stored. Which operators bring
+/// it there and away is their own affair: `QuantizeLinear` and `DequantizeLinear`, and what only moves numbers.
+pub(crate) fn carries(element: ElementType) -> bool {
+    use ElementType::{I8, I16, U8, U16};
+    element.is_float() || matches!(element, I8 | U8 | I16 | U16)
+}
+
 /// Nodes on a path from `wanted` to `seeds`, in execution order.
 ///
-/// Only float values carry a signal.
+/// Only floats and quantised numbers carry a signal.
 pub fn path(graph: &Graph, seeds: &[ValueId], wanted: &[ValueId]) -> Vec<NodeId> {
     let mut depends = vec![false; graph.values().len()];
     for value in wanted {
@@ -24,8 +33,7 @@ pub fn path(graph: &Graph, seeds: &[ValueId], wanted: &[ValueId]) -> Vec<NodeId>
         let node = graph.node(id);
         if graph.dependencies(id).iter().any(|input| depends[input.index()]) {
             for output in node.outputs.iter().flatten() {
-                let float = graph.value(*output).element.is_none_or(pellucid_graph::ElementType::is_float);
-                depends[output.index()] |= float;
+                depends[output.index()] |= graph.value(*output).element.is_none_or(carries);
             }
         }
     }
@@ -67,16 +75,15 @@ pub fn walk<'g>(
         (path(&graph, &seed_ids, wanted), graph.values().len())
     };
     let operators = supported(&builder.graph(), &nodes)?;
-    let mut carries = vec![false; count];
+    let mut reached = vec![false; count];
     for value in wanted {
-        carries[value.index()] = true;
+        reached[value.index()] = true;
     }
     {
         let graph = builder.graph();
         for id in &nodes {
             for output in graph.node(*id).outputs.iter().flatten() {
-                carries[output.index()] =
-                    graph.value(*output).element.is_none_or(pellucid_graph::ElementType::is_float);
+                reached[output.index()] = graph.value(*output).element.is_none_or(carries);
             }
         }
     }
@@ -92,7 +99,7 @@ pub fn walk<'g>(
         if arrived.iter().all(Option::is_none) {
             continue;
         }
-        let carried = |input: &Option<ValueId>| input.is_some_and(|input| carries[input.index()]);
+        let carried = |input: &Option<ValueId>| input.is_some_and(|input| reached[input.index()]);
         let wanted = node.inputs.iter().map(carried).collect();
         let step = Step { builder, operator, node, signals: arrived, wanted };
         match rules.rule(step.kind()).backward(&step).and_then(|found| deliver(&step, found, &mut signals)) {

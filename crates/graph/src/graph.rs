@@ -50,6 +50,8 @@ pub struct Value {
     pub contents: Option<Vec<Dim>>,
     /// Where it comes from.
     pub origin: Origin,
+    /// Whether it depends on no input: a constant, or computed from constants alone. What a body captures may change.
+    pub fixed: bool,
 }
 
 impl Value {
@@ -172,14 +174,7 @@ impl Graph {
 
     /// Every value a node needs: its inputs and what its bodies capture.
     pub fn dependencies(&self, id: NodeId) -> Vec<ValueId> {
-        let node = self.node(id);
-        let mut needed: Vec<ValueId> = node.inputs.iter().flatten().copied().collect();
-        for attribute in node.attributes.values() {
-            if let crate::node::Attribute::Graph(body) = attribute {
-                needed.extend(body.captures().map(|(_, outer)| outer));
-            }
-        }
-        needed
+        needed_by(self.node(id)).collect()
     }
 
     /// In a body: values that stand for values of the enclosing graph, as (inner, outer).
@@ -229,6 +224,7 @@ impl Graph {
             shape,
             contents: None,
             origin: Origin::Input,
+            fixed: false,
         })?;
         self.inputs.push(id);
         Ok(id)
@@ -247,6 +243,7 @@ impl Graph {
             shape: Some(tensor.shape().iter().map(|size| Dim::from(*size)).collect()),
             contents,
             origin: Origin::Constant(tensor),
+            fixed: true,
         })
     }
 
@@ -263,6 +260,7 @@ impl Graph {
             shape: like.shape.clone(),
             contents: like.contents.clone(),
             origin: Origin::Captured(outer),
+            fixed: false,
         })
     }
 
@@ -292,6 +290,7 @@ impl Graph {
                 Refusal::TooLarge(problem) => GraphError::TooLarge { operator, name, problem },
             }
         })?;
+        let fixed = needed_by(&node).all(|id| self.value(id).fixed);
         for (position, (name, facts)) in new.outputs.into_iter().zip(facts).enumerate() {
             node.outputs.push(if name.is_empty() {
                 None
@@ -302,6 +301,7 @@ impl Graph {
                     shape: facts.shape,
                     contents: facts.contents,
                     origin: Origin::Node(id, position),
+                    fixed,
                 })?)
             });
         }
@@ -501,4 +501,14 @@ impl Graph {
         self.values.push(value);
         Ok(id)
     }
+}
+
+/// Every value a node needs: its inputs and what its bodies capture.
+fn needed_by(node: &Node) -> impl Iterator<Item = ValueId> + '_ {
+    let bodies = node.attributes.values().filter_map(|attribute| match attribute {
+        crate::node::Attribute::Graph(body) => Some(body),
+        _ => None,
+    });
+    let captured = bodies.flat_map(|body| body.captures().map(|(_, outer)| outer));
+    node.inputs.iter().flatten().copied().chain(captured)
 }

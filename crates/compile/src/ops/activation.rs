@@ -21,6 +21,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("PRelu", rectifier, prelu).convention("at 0: the slope"),
     Operator::new("Relu", rectifier, relu).convention("at 0: 0"),
     Operator::new("Selu", other, selu).convention("at 0: gamma · alpha"),
+    Operator::new("Shrink", other, shrink).convention("at lambd and −lambd: 0"),
     Operator::new("Sigmoid", saturating, sigmoid),
     Operator::new("Softplus", other, softplus),
     Operator::new("Softsign", saturating, softsign),
@@ -85,6 +86,12 @@ fn prelu<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 /// thresholded relu: dx = dy · [x > α]
 fn thresholded_relu<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     Ok(one(s, s.dy()? * s.x(0)?.above_number(f64::from(s.node.float("alpha", 1.0)))))
+}
+
+/// shrink, x ∓ bias past ±λ and 0 between: dx = dy · [|x| > λ]
+fn shrink<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let distance = s.x(0)?.apply("Abs");
+    Ok(one(s, s.dy()? * distance.above_number(f64::from(s.node.float("lambd", 0.5)))))
 }
 
 /// clip: dx = dy · [x = y], which holds where low ≤ x ≤ high; dlow = dy · [x < low], dhigh = dy · [x > high]

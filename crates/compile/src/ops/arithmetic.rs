@@ -2,7 +2,7 @@
 
 use pellucid_graph::{Graph, Node};
 
-use super::{Operator, linear, product, selects};
+use super::{Operator, fixed, linear, product, selects};
 use crate::build::Var;
 use crate::error::Result;
 use crate::kind::Kind;
@@ -16,6 +16,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("Mean", linear, mean),
     Operator::new("Min", selects, extremum)
         .convention("tied inputs share the signal equally, as PyTorch's minimum"),
+    Operator::new("Mod", remainder_kind, remainder).convention("at jumps: the slope on both sides"),
     Operator::new("Mul", product, mul),
     Operator::new("Pow", power_kind, pow)
         .convention("0⁰ has slope 0; the exponent gets no signal where the base ≤ 0"),
@@ -24,9 +25,13 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("Where", selects, select),
 ];
 
-/// Linear where the divisor is a constant.
+/// Linear where the divisor depends on no input of the model.
 fn quotient_kind(graph: &Graph, node: &Node) -> Kind {
-    if node.input(1).is_some_and(|id| graph.constant(id).is_some()) { Kind::Linear } else { Kind::Bilinear }
+    if fixed(graph, node, 1) { Kind::Linear } else { Kind::Bilinear }
+}
+
+fn remainder_kind(_: &Graph, _: &Node) -> Kind {
+    Kind::Elementwise(crate::kind::Role::Other)
 }
 
 fn power_kind(_: &Graph, _: &Node) -> Kind {
@@ -55,6 +60,12 @@ fn mul<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 fn div<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let (b, y, dy) = (s.x(1)?, s.y()?, s.dy()?);
     Ok(vec![s.wants(0).then(|| dy / b), s.wants(1).then(|| -(dy * y / b))])
+}
+
+/// a − b · trunc(a / b): da = dy, db = −dy · (a − y) / b
+fn remainder<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (a, b, y, dy) = (s.x(0)?, s.x(1)?, s.y()?, s.dy()?);
+    Ok(vec![Some(dy), s.wants(1).then(|| -(dy * ((a - y) / b)))])
 }
 
 /// Each input gets dy.

@@ -7,12 +7,20 @@ use crate::build::Var;
 use crate::error::{CompileError, Result};
 use crate::kind::{Kind, Role};
 use crate::step::{Signals, Step};
+use crate::walk::carries;
 
 pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("Abs", other, abs).convention("at 0: 0"),
+    Operator::new("Acos", other, acos),
+    Operator::new("Acosh", other, acosh),
+    Operator::new("Asin", other, asin),
+    Operator::new("Asinh", other, asinh),
+    Operator::new("Atan", saturating, atan),
+    Operator::new("Atanh", other, atanh),
     Operator::new("Cast", cast_kind, cast),
     Operator::new("CastLike", moves, cast),
     Operator::new("Cos", other, cos),
+    Operator::new("Cosh", other, cosh),
     Operator::new("Dropout", moves, dropout),
     Operator::new("Erf", saturating, erf),
     Operator::new("Exp", other, exp),
@@ -21,7 +29,9 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("Neg", linear, neg),
     Operator::new("Reciprocal", other, reciprocal),
     Operator::new("Sin", other, sin),
+    Operator::new("Sinh", other, sinh),
     Operator::new("Sqrt", other, sqrt),
+    Operator::new("Tan", other, tan),
 ];
 
 fn other(_: &Graph, _: &Node) -> Kind {
@@ -50,13 +60,69 @@ fn abs<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     Ok(one(s, s.dy()? * s.x(0)?.apply("Sign")))
 }
 
-/// Back to the element type that came in; from integers and truth values no signal comes back.
+/// Back to the element type that came in. From truth values and counts no signal comes back; that of quantised numbers
+/// stays a float.
 fn cast<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    let x = s.x(0)?;
-    if !x.element().is_float() || !s.y()?.element().is_float() {
-        return Ok(vec![None; s.input_count()]);
+    let (from, to) = (s.x(0)?.element(), s.y()?.element());
+    if from.is_float() && to.is_float() {
+        return Ok(one(s, s.dy()?.cast(from)));
     }
-    Ok(one(s, s.dy()?.cast(x.element())))
+    if carries(from) && to.is_float() {
+        return Ok(one(s, s.dy()?));
+    }
+    Ok(vec![None; s.input_count()])
+}
+
+/// acos: dx = −dy / √(1 − x²)
+fn acos<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let x = s.x(0)?;
+    Ok(one(s, -(s.dy()? / (1.0 - x * x).sqrt())))
+}
+
+/// acosh: dx = dy / (√(x − 1) · √(x + 1))
+fn acosh<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let x = s.x(0)?;
+    Ok(one(s, s.dy()? / ((x - 1.0).sqrt() * (x + 1.0).sqrt())))
+}
+
+/// asin: dx = dy / √(1 − x²)
+fn asin<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let x = s.x(0)?;
+    Ok(one(s, s.dy()? / (1.0 - x * x).sqrt()))
+}
+
+/// asinh: dx = dy / √(x² + 1)
+fn asinh<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let x = s.x(0)?;
+    Ok(one(s, s.dy()? / (x * x + 1.0).sqrt()))
+}
+
+/// atan: dx = dy / (1 + x²)
+fn atan<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let x = s.x(0)?;
+    Ok(one(s, s.dy()? / (x * x + 1.0)))
+}
+
+/// atanh: dx = dy / (1 − x²)
+fn atanh<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let x = s.x(0)?;
+    Ok(one(s, s.dy()? / (1.0 - x * x)))
+}
+
+/// dx = dy · sinh x
+fn cosh<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    Ok(one(s, s.dy()? * s.x(0)?.apply("Sinh")))
+}
+
+/// dx = dy · cosh x
+fn sinh<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    Ok(one(s, s.dy()? * s.x(0)?.apply("Cosh")))
+}
+
+/// dx = dy · (1 + y²)
+fn tan<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let y = s.y()?;
+    Ok(one(s, s.dy()? * (y * y + 1.0)))
 }
 
 /// dx = −dy · sin x

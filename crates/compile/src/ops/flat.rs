@@ -24,6 +24,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     flat("Floor"),
     flat("Greater"),
     flat("GreaterOrEqual"),
+    flat("Hardmax"),
     flat("IsInf"),
     flat("IsNaN"),
     flat("Less"),

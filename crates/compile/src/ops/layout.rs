@@ -23,6 +23,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("Squeeze", moves, same_elements),
     Operator::new("Tile", moves, tile),
     Operator::new("Transpose", moves, transpose),
+    Operator::new("Trilu", moves, triangle),
     Operator::new("Unsqueeze", moves, same_elements),
 ];
 
@@ -72,7 +73,7 @@ fn split<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     for index in 0..s.node.outputs.len() {
         parts.push(match (s.signal(index), s.output(index)) {
             (Some(signal), _) => signal,
-            (None, Some(output)) => output.zeros_like()?,
+            (None, Some(output)) => s.zeros_for(output)?,
             (None, None) => {
                 return Err(CompileError::Model(format!("output {index} of this Split has no name")));
             }
@@ -253,7 +254,7 @@ fn gather<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
         count.ok_or_else(|| CompileError::Model("the number of indices must be known".to_owned()))?;
     let updates = dy.reshape_to(&flat)?;
     let all = indices.cast(pellucid_graph::ElementType::I64).reshape(&shape).expand_like(updates)?;
-    Ok(vec![Some(scatter_add(x.zeros_like()?, all, updates, axis)), None])
+    Ok(vec![Some(scatter_add(s.zeros_for(x)?, all, updates, axis)), None])
 }
 
 /// The shape of `x` with one element along `axis`.
@@ -267,7 +268,7 @@ fn one_at(x: Var<'_>, axis: usize) -> Result<pellucid_graph::Shape> {
 fn gather_elements<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let x = s.x(0)?;
     let axis = s.axis("axis", 0, x.rank()?)?;
-    Ok(vec![Some(scatter_add(x.zeros_like()?, s.x(1)?, s.dy()?, axis)), None])
+    Ok(vec![Some(scatter_add(s.zeros_for(x)?, s.x(1)?, s.dy()?, axis)), None])
 }
 
 /// With addition, dx = dy and updates get dy at their index; without, overwritten elements get nothing.
@@ -281,7 +282,7 @@ fn scatter_elements<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let dx = match s.node.string("reduction", "none") {
         "add" => dy,
         "none" => {
-            let zeros = s.x(2)?.zeros_like()?;
+            let zeros = s.zeros_for(s.x(2)?)?;
             s.builder().op("ScatterElements", &[dy, indices, zeros], &[attribute])
         }
         other => {
@@ -325,4 +326,12 @@ fn space_to_depth<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let block = s.node.int("blocksize", 1);
     let attributes = [("blocksize", Attribute::Int(block)), ("mode", Attribute::String("DCR".to_owned()))];
     Ok(s.only_first(s.builder().op("DepthToSpace", &[s.dy()?], &attributes)))
+}
+
+/// dx = the same triangle of dy
+fn triangle<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let mut inputs = vec![s.dy()?];
+    inputs.extend(s.input(1));
+    let upper = ("upper", Attribute::Int(s.node.int("upper", 1)));
+    Ok(s.only_first(s.builder().op("Trilu", &inputs, &[upper])))
 }

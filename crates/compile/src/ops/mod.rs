@@ -6,12 +6,15 @@
 mod activation;
 mod arithmetic;
 mod convolution;
+mod einsum;
 mod elementwise;
 mod flat;
 mod layout;
+mod lookup;
 mod matrix;
 mod normalization;
 mod pooling;
+mod quantize;
 mod reduction;
 mod resize;
 
@@ -54,16 +57,19 @@ impl Operator {
 pub fn all() -> &'static [&'static Operator] {
     static ALL: OnceLock<Vec<&'static Operator>> = OnceLock::new();
     ALL.get_or_init(|| {
-        let families: [&'static [Operator]; 11] = [
+        let families: [&'static [Operator]; 14] = [
             activation::OPERATORS,
             arithmetic::OPERATORS,
             convolution::OPERATORS,
+            einsum::OPERATORS,
             elementwise::OPERATORS,
             flat::OPERATORS,
             layout::OPERATORS,
+            lookup::OPERATORS,
             matrix::OPERATORS,
             normalization::OPERATORS,
             pooling::OPERATORS,
+            quantize::OPERATORS,
             reduction::OPERATORS,
             resize::OPERATORS,
         ];
@@ -94,8 +100,12 @@ fn selects(_: &Graph, _: &Node) -> Kind {
     Kind::Select
 }
 
-/// Linear where one of the first two inputs is a constant, else bilinear.
+/// Whether an input is there and the same whatever is fed: a constant, or computed from constants alone.
+fn fixed(graph: &Graph, node: &Node, index: usize) -> bool {
+    node.input(index).is_some_and(|id| graph.value(id).fixed)
+}
+
+/// Linear where one of the first two inputs depends on no input of the model, else bilinear.
 fn product(graph: &Graph, node: &Node) -> Kind {
-    let constant = |index: usize| node.input(index).is_some_and(|id| graph.constant(id).is_some());
-    if constant(0) || constant(1) { Kind::Linear } else { Kind::Bilinear }
+    if fixed(graph, node, 0) || fixed(graph, node, 1) { Kind::Linear } else { Kind::Bilinear }
 }

@@ -3,16 +3,21 @@
 use pellucid_graph::{Graph, Node};
 
 use super::{Operator, linear};
-use crate::build::{Keep, Var};
+use crate::build::{Keep, Var, signed};
 use crate::error::{CompileError, Result};
 use crate::kind::Kind;
-use crate::step::{Signals, Step};
+use crate::step::{Signals, Step, countable, position};
 
 pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("BatchNormalization", linear, batch_normalization),
+    Operator::new("GroupNormalization", normaliser, group_normalization),
     Operator::new("InstanceNormalization", normaliser, instance_normalization),
+    Operator::new("LRN", normaliser, local_response),
     Operator::new("LayerNormalization", normaliser, layer_normalization),
     Operator::new("LogSoftmax", weights, log_softmax),
+    Operator::new("LpNormalization", normaliser, by_norm).convention("undefined where the norm is 0: NaN"),
+    Operator::new("MeanVarianceNormalization", normaliser, mean_variance)
+        .convention("undefined where the deviation is 0: NaN"),
     Operator::new("Softmax", weights, softmax),
 ];
 
@@ -107,6 +112,77 @@ fn instance_normalization<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let dx = s.wants(0).then(|| normal.backward(dy * by_channel(scale, rank), &axes));
     let dscale = s.wants(1).then(|| (dy * normal.value).sum(&others, Keep::None));
     Ok(vec![dx, dscale, s.wants(2).then(|| dy.sum(&others, Keep::None))])
+}
+
+/// As `InstanceNormalization`, over all that a group of channels holds, with scale and bias by group.
+fn group_normalization<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, scale) = (s.x(0)?, s.x(1)?);
+    let groups = s.node.int("num_groups", 1);
+    let grouped = |v: Var<'g>| v.reshape(&[0, groups, -1]);
+    let dy = grouped(s.dy()?);
+    let normal = Normalized::over(grouped(x), &[2], f64::from(s.node.float("epsilon", 1e-5)));
+    let dx = normal.backward(dy * scale.unsqueeze(&[1]), &[2]).reshape_like(x)?;
+    let dscale = s.wants(1).then(|| (dy * normal.value).sum(&[0, 2], Keep::None));
+    Ok(vec![Some(dx), dscale, s.wants(2).then(|| dy.sum(&[0, 2], Keep::None))])
+}
+
+/// Channels that a local response may look at: each becomes nodes.
+const NEIGHBOURS: i64 = 1 << 10;
+
+/// y = x / Sᵝ with S = k + α/size · Σ x² over neighbouring channels:
+/// dx = dy / Sᵝ − 2·α·β/size · x · Σ dy · y / S, the sum over the channels that have this one as a neighbour.
+fn local_response<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, y, dy) = (s.x(0)?, s.y()?, s.dy()?);
+    let size = s.node.int("size", 1);
+    countable([size], NEIGHBOURS, "neighbouring channels")?;
+    let (before, after) = ((size - 1) / 2, size / 2);
+    let (alpha, beta) = (f64::from(s.node.float("alpha", 1e-4)), f64::from(s.node.float("beta", 0.75)));
+    let share = alpha / size as f64;
+    let sum = neighbours(x * x, before, after)? * share + f64::from(s.node.float("bias", 1.0));
+    let through = neighbours(dy * y / sum, after, before)? * (2.0 * share * beta);
+    Ok(s.only_first(dy * sum.powf(-beta) - x * through))
+}
+
+/// Sums over the channels from `before` ahead of each to `after` behind it.
+fn neighbours(v: Var<'_>, before: i64, after: i64) -> Result<Var<'_>> {
+    let (rank, channels) = (v.rank()?, signed(v.size(1)?));
+    let (mut low, mut high) = (vec![0; rank], vec![0; rank]);
+    (low[1], high[1]) = (before, after);
+    let padded = v.pad(&low, &high, 0.0);
+    let mut sum = padded.slice(1, 0, channels, 1);
+    for offset in 1..=before + after {
+        sum = sum + padded.slice(1, offset, offset + channels, 1);
+    }
+    Ok(sum)
+}
+
+/// y = x / ‖x‖: dx = (dy − d · Σ dy · y) / ‖x‖, where d is the norm's derivative: y for p = 2, sign x for p = 1
+fn by_norm<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, y, dy) = (s.x(0)?, s.y()?, s.dy()?);
+    let axes = [s.axis("axis", -1, x.rank()?)?];
+    let along = (dy * y).sum(&axes, Keep::Axes);
+    let (norm, slope) = if s.node.int("p", 2) == 1 {
+        (x.apply("Abs").sum(&axes, Keep::Axes), x.apply("Sign"))
+    } else {
+        ((x * x).sum(&axes, Keep::Axes).sqrt(), y)
+    };
+    Ok(s.only_first((dy - slope * along) / norm))
+}
+
+/// y = (x − μ) / (σ + 10⁻⁹): dx = (dy − mean dy) / (σ + 10⁻⁹) − (x − μ) · mean(dy · (x − μ)) / (σ · (σ + 10⁻⁹)²)
+fn mean_variance<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, dy) = (s.x(0)?, s.dy()?);
+    let rank = x.rank()?;
+    let axes = match s.node.ints("axes") {
+        Some(axes) => axes.iter().map(|axis| position(*axis, rank)).collect::<Result<Vec<_>>>()?,
+        None => vec![0, 2, 3],
+    };
+    let mean = |v: Var<'g>| v.mean(&axes, Keep::Axes);
+    let centred = x - mean(x);
+    let deviation = mean(centred * centred).sqrt();
+    let divisor = deviation + 1e-9;
+    let along = mean(dy * centred) / (deviation * (divisor * divisor));
+    Ok(s.only_first((dy - mean(dy)) / divisor - centred * along))
 }
 
 /// dx = y · (dy − Σ dy · y)

@@ -1,25 +1,34 @@
 //! Pooling of any spatial rank, with ceil mode, dilation and counted padding.
 
 use pellucid_graph::window::{FixedAxis, Window};
-use pellucid_graph::{Attribute, display_shape};
+use pellucid_graph::{Attribute, ElementType, Graph, Node, display_shape};
 
 use super::convolution::{offsets, transpose_of};
 use super::{Operator, linear, selects};
 use crate::build::{Var, signed};
 use crate::error::{CompileError, Result};
+use crate::kind::{Kind, Role};
 use crate::step::{MADE_ELEMENTS, Signals, Step, countable};
 
 /// Positions that a window of a maximum may have: each becomes nodes.
 const MAXIMUM_POSITIONS: i64 = 1 << 10;
 
+const NORM: &str = "where a window holds zeros alone: 0";
+
 pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("AveragePool", linear, average_pool),
     Operator::new("GlobalAveragePool", linear, global_average_pool),
+    Operator::new("GlobalLpPool", normed, global_norm).convention(NORM),
     Operator::new("GlobalMaxPool", selects, global_max_pool)
         .convention("of tied maxima the first takes the signal, as PyTorch's max-pooling"),
+    Operator::new("LpPool", normed, norm).convention(NORM),
     Operator::new("MaxPool", selects, max_pool)
         .convention("of tied maxima the first in the window takes the signal, as PyTorch's max-pooling"),
 ];
+
+fn normed(_: &Graph, _: &Node) -> Kind {
+    Kind::Elementwise(Role::Other)
+}
 
 fn windows(s: &Step<'_>) -> Result<Vec<FixedAxis>> {
     let shape = s.input_shape()?;
@@ -51,7 +60,6 @@ fn average_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let axes = windows(s)?;
     let padding_counts = s.node.int("count_include_pad", 0) != 0;
     countable(axes.iter().map(|axis| axis.output), MADE_ELEMENTS, "windows")?;
-    let elements = countable(axes.iter().map(|axis| axis.kernel), MADE_ELEMENTS, "positions of a window")?;
     let mut counts = vec![1.0];
     for axis in &axes {
         let along: Vec<f64> = (0..axis.output).map(|o| counted(axis, o, padding_counts)).collect();
@@ -62,11 +70,50 @@ fn average_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let mut shape = vec![1, 1];
     shape.extend(known.ok_or_else(|| CompileError::Model("a window has no size".to_owned()))?);
     let share = dy / dy.builder().values(dy.element(), shape, &counts);
+    Ok(s.only_first(spread(share, x, &axes)?))
+}
+
+/// For every element of `x`, the sum of `v` over the windows that it is in.
+fn spread<'g>(v: Var<'g>, x: Var<'g>, axes: &[FixedAxis]) -> Result<Var<'g>> {
+    let elements = countable(axes.iter().map(|axis| axis.kernel), MADE_ELEMENTS, "positions of a window")?;
     let kernel: Vec<usize> =
         [1, 1].into_iter().chain(axes.iter().filter_map(|axis| usize::try_from(axis.kernel).ok())).collect();
-    let ones = dy.builder().values(dy.element(), kernel, &vec![1.0; elements]);
-    let spread = transpose_of(by_itself(share, 1, sizes()), ones, &covered(&axes), 1);
-    Ok(s.only_first(spread.reshape_like(x)?))
+    let ones = v.builder().values(v.element(), kernel, &vec![1.0; elements]);
+    let by_channel = by_itself(v, 1, axes.iter().map(|axis| axis.output));
+    transpose_of(by_channel, ones, &covered(axes), 1).reshape_like(x)
+}
+
+/// y = (Σ |x|ᵖ)^(1/p) over a window: dx = sign x · |x|^(p − 1) · Σ over windows of dy · y^(1 − p)
+fn norm<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let x = s.x(0)?;
+    let p = s.node.int("p", 2);
+    let sums = spread(share_of_norm(s, p)?, x, &windows(s)?)?;
+    Ok(s.only_first(sums * signed_power(x, p)))
+}
+
+/// As `norm`, over all positions.
+fn global_norm<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let p = s.node.int("p", 2);
+    Ok(s.only_first(share_of_norm(s, p)? * signed_power(s.x(0)?, p)))
+}
+
+/// dy · y^(1 − p), where a norm of 0 counts as 1: its elements are zeros, and so is what they get.
+fn share_of_norm<'g>(s: &Step<'g>, p: i64) -> Result<Var<'g>> {
+    let (y, dy) = (s.y()?, s.dy()?);
+    if p == 1 {
+        return Ok(dy);
+    }
+    let safe = y + y.equals(y.scalar(0.0));
+    Ok(if p == 2 { dy / safe } else { dy * safe.powf(1.0 - p as f64) })
+}
+
+/// sign x · |x|^(p − 1)
+fn signed_power(x: Var<'_>, p: i64) -> Var<'_> {
+    match p {
+        1 => x.apply("Sign"),
+        2 => x,
+        _ => x.apply("Sign") * x.apply("Abs").powf(p as f64 - 1.0),
+    }
 }
 
 /// How many elements the mean at output `o` divides by, along one axis. The reach past the padding never counts.
@@ -99,6 +146,8 @@ fn max_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
         before[position + 2] = axis.pad_begin;
         after[position + 2] = axis.pad_end;
     }
+    // Quantised numbers are compared as floats, which hold them exactly.
+    let x = if x.element().is_float() { x } else { x.cast(ElementType::F32) };
     // The lowest number of a float32: padding never wins, and stays finite in every engine.
     let padded = x.pad(&before, &after, f64::from(f32::MIN));
     let offsets = offsets(&axes);

@@ -1,12 +1,12 @@
 //! Reductions over axes.
 
-use pellucid_graph::{Graph, Node};
+use pellucid_graph::{Attribute, Dim, Graph, Node, Shape, Tensor};
 
 use super::{Operator, linear, selects};
 use crate::build::{Keep, Var, signed};
-use crate::error::Result;
+use crate::error::{CompileError, Result};
 use crate::kind::{Kind, Role};
-use crate::step::{Signals, Step, position};
+use crate::step::{Signals, Step, countable, position};
 
 pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("CumSum", linear, cumulative_sum),
@@ -19,6 +19,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("ReduceMean", linear, mean),
     Operator::new("ReduceMin", selects, extremum)
         .convention("ties share the signal equally, as PyTorch's amin"),
+    Operator::new("ReduceProd", other, product),
     Operator::new("ReduceSum", linear, sum),
     Operator::new("ReduceSumSquare", other, sum_square),
 ];
@@ -82,6 +83,35 @@ fn extremum<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     Ok(s.only_first(mask * (dy / mask.sum(&axes, Keep::Axes))))
 }
 
+/// Factors of a product up to which each one's signal is a product of its own.
+const FACTORS: i64 = 1 << 8;
+
+/// dxᵢ = dy · Π xⱼ over j ≠ i, each product by itself, so that zeros are no obstacle
+fn product<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, axes, dy) = parts(s)?;
+    let shape = x.shape()?;
+    let sizes = axes.iter().map(|axis| x.size(*axis).map(signed)).collect::<Result<Vec<_>>>()?;
+    let count = countable(sizes, FACTORS, "factors of a product")?;
+    // The axes to keep, then all factors along one axis.
+    let kept: Vec<usize> = (0..shape.len()).filter(|axis| !axes.contains(axis)).collect();
+    let order: Vec<usize> = kept.iter().chain(&axes).copied().collect();
+    let ordered: Shape = order.iter().map(|axis| shape[*axis].clone()).collect();
+    let mut rows: Shape = kept.iter().map(|axis| shape[*axis].clone()).collect();
+    rows.extend([Dim::known(1), Dim::known(signed(count))]);
+    let rows = x.transpose(&order).reshape_to(&rows)?;
+    let diagonal: Vec<bool> = (0..count * count).map(|at| at / count == at % count).collect();
+    let diagonal = Tensor::from_bool(vec![count, count], &diagonal)
+        .map_err(|error| CompileError::Emitted(error.to_string()))?;
+    let others = s.builder().constant(diagonal).choose(rows.scalar(1.0), rows);
+    let last = s.builder().axes(&[kept.len() + 1]);
+    let each = s.builder().op("ReduceProd", &[others, last], &[("keepdims", Attribute::Int(0))]);
+    let mut inverse = vec![0; order.len()];
+    for (to, from) in order.iter().enumerate() {
+        inverse[*from] = to;
+    }
+    Ok(s.only_first(dy * each.reshape_to(&ordered)?.transpose(&inverse)))
+}
+
 /// dx = dy · sign x
 fn l1<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let (x, _, dy) = parts(s)?;
@@ -114,7 +144,6 @@ fn sum_square<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 
 /// The cumulative sum in the other direction.
 fn cumulative_sum<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
-    use pellucid_graph::Attribute;
     let reverse = 1 - s.node.int("reverse", 0);
     let exclusive = s.node.int("exclusive", 0);
     let attributes = [("reverse", Attribute::Int(reverse)), ("exclusive", Attribute::Int(exclusive))];

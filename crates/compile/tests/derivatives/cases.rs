@@ -44,6 +44,10 @@ fn unary(operator: &'static str, attributes: Vec<(&'static str, Attribute)>) -> 
     case(operator, vec![between(&[3, 4], -4.13, 4.21)], attributes)
 }
 
+fn float_case(operator: &'static str) -> Case {
+    case(operator, vec![float(&[3, 4])], vec![])
+}
+
 fn flat(operator: &'static str, inputs: Vec<Input>, attributes: Vec<(&'static str, Attribute)>) -> Case {
     Case { flat: true, ..case(operator, inputs, attributes) }
 }
@@ -57,6 +61,8 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(pools());
     cases.extend(reductions());
     cases.extend(layouts());
+    cases.extend(lookups());
+    cases.extend(summations());
     cases.extend(flats());
     cases
 }
@@ -87,7 +93,17 @@ fn activations() -> Vec<Case> {
         unary("Swish", vec![("alpha", Attribute::Float(1.3))]),
         unary("Tanh", vec![]),
         unary("ThresholdedRelu", vec![("alpha", Attribute::Float(0.9))]),
+        unary("Shrink", vec![("lambd", Attribute::Float(0.9)), ("bias", Attribute::Float(0.4))]),
         unary("Abs", vec![]),
+        case("Acos", vec![between(&[3, 4], -0.83, 0.74)], vec![]),
+        case("Acosh", vec![between(&[3, 4], 1.31, 3.04)], vec![]),
+        case("Asin", vec![between(&[3, 4], -0.83, 0.74)], vec![]),
+        unary("Asinh", vec![]),
+        unary("Atan", vec![]),
+        case("Atanh", vec![between(&[3, 4], -0.83, 0.74)], vec![]),
+        float_case("Cosh"),
+        float_case("Sinh"),
+        case("Tan", vec![between(&[3, 4], -1.03, 1.04)], vec![]),
         unary("Cast", vec![("to", int(11))]),
         case("CastLike", vec![float(&[3, 4]), number(0.0)], vec![]),
         unary("Cos", vec![]),
@@ -113,6 +129,7 @@ fn arithmetic() -> Vec<Case> {
         case("Max", vec![float(&[2, 3]), between(&[3], -0.51, 0.53)], vec![]),
         case("Max", vec![float(&[2, 3]), between(&[3], -0.51, 0.53), between(&[2, 1], 0.1, 0.41)], vec![]),
         case("Min", vec![float(&[2, 3]), between(&[3], -0.51, 0.53)], vec![]),
+        case("Mod", vec![between(&[2, 3], 0.53, 2.37), between(&[3], 0.81, 1.19)], vec![("fmod", int(1))]),
         case("Mean", vec![float(&[2, 3]), float(&[3])], vec![]),
         case("Sum", vec![float(&[2, 3]), float(&[3]), float(&[])], vec![]),
         case("Pow", vec![between(&[2, 3], 0.5, 2.0), number(2.0)], vec![]),
@@ -166,9 +183,52 @@ fn matrices_and_norms() -> Vec<Case> {
         case("InstanceNormalization", normal(), vec![]),
         case("LayerNormalization", vec![float(&[2, 3, 4]), float(&[4]), float(&[4])], vec![]),
         case("LayerNormalization", vec![float(&[2, 3, 4]), float(&[3, 4])], vec![("axis", int(1))]),
+        case(
+            "GroupNormalization",
+            vec![float(&[2, 6, 4]), between(&[3], 0.4, 1.8), float(&[3])],
+            vec![("num_groups", int(3))],
+        ),
+        case(
+            "GroupNormalization",
+            vec![float(&[2, 6, 2, 2]), between(&[2], 0.4, 1.8), float(&[2])],
+            vec![("num_groups", int(2)), ("epsilon", Attribute::Float(1e-3))],
+        ),
+        lrn(5),
+        lrn(2),
+        case("LpNormalization", vec![float(&[3, 5])], vec![]),
+        case("LpNormalization", vec![float(&[3, 5])], vec![("axis", int(0)), ("p", int(1))]),
+        case("MeanVarianceNormalization", vec![float(&[2, 3, 2, 2])], vec![]),
+        case("MeanVarianceNormalization", vec![float(&[2, 3, 4])], vec![("axes", ints(&[-1]))]),
+        case("DequantizeLinear", vec![bytes(&[2, 3]), between(&[3], 0.4, 1.8), small(&[3])], vec![]),
+        case("DequantizeLinear", vec![bytes(&[2, 3]), between(&[], 0.4, 1.8)], vec![]),
+        case(
+            "DequantizeLinear",
+            vec![bytes(&[2, 3]), between(&[2], 0.4, 1.8), small(&[2])],
+            vec![("axis", int(-2))],
+        ),
         case("LogSoftmax", vec![float(&[2, 5])], vec![("axis", int(-1))]),
         case("Softmax", vec![float(&[2, 5, 3])], vec![("axis", int(1))]),
     ]
+}
+
+fn lrn(size: i64) -> Case {
+    case(
+        "LRN",
+        vec![float(&[2, 6, 3])],
+        vec![("size", int(size)), ("alpha", Attribute::Float(0.7)), ("bias", Attribute::Float(1.5))],
+    )
+}
+
+/// Stored numbers of a quantised tensor.
+fn bytes(shape: &[usize]) -> Input {
+    let values: Vec<f64> = (0..shape.iter().product()).map(|at: usize| (at * 37 % 251) as f64).collect();
+    Input::Constant(Tensor::from_values(ElementType::U8, shape.to_vec(), &values).unwrap())
+}
+
+/// Zero points.
+fn small(shape: &[usize]) -> Input {
+    let values: Vec<f64> = (0..shape.iter().product()).map(|at: usize| (100 + at) as f64).collect();
+    Input::Constant(Tensor::from_values(ElementType::U8, shape.to_vec(), &values).unwrap())
 }
 
 fn convolutions() -> Vec<Case> {
@@ -270,6 +330,22 @@ fn pools() -> Vec<Case> {
             &[1, 1, 4, 3, 4],
             vec![("kernel_shape", ints(&[2, 2, 2])), ("strides", ints(&[2, 1, 2]))],
         ),
+        pool("LpPool", &[1, 2, 7], vec![("kernel_shape", ints(&[3])), ("strides", ints(&[2]))]),
+        pool(
+            "LpPool",
+            &[1, 2, 6, 5],
+            vec![
+                ("kernel_shape", ints(&[3, 2])),
+                ("strides", ints(&[2, 2])),
+                ("pads", ints(&[1, 0, 1, 1])),
+                ("ceil_mode", int(1)),
+                ("p", int(3)),
+            ],
+        ),
+        pool("LpPool", &[1, 2, 5, 5], vec![("kernel_shape", ints(&[2, 2])), ("p", int(1))]),
+        pool("GlobalLpPool", &[2, 3, 4, 2], vec![]),
+        pool("GlobalLpPool", &[2, 3, 4, 2], vec![("p", int(3))]),
+        pool("GlobalLpPool", &[2, 3, 5], vec![("p", int(1))]),
         pool("GlobalAveragePool", &[2, 3, 4, 2], vec![]),
         pool("GlobalMaxPool", &[2, 3, 4, 2], vec![]),
     ]
@@ -287,6 +363,9 @@ fn reductions() -> Vec<Case> {
         reduce("ReduceMax", -2.03, 1.94, &[1], 0),
         reduce("ReduceMin", -2.03, 1.94, &[0, 1], 1),
         reduce("ReduceMean", -2.03, 1.94, &[1, 2], 0),
+        reduce("ReduceProd", -2.03, 1.94, &[0, 2], 0),
+        reduce("ReduceProd", -2.03, 1.94, &[1], 1),
+        case("ReduceProd", vec![float(&[2, 3])], vec![("keepdims", int(0))]),
         reduce("ReduceSum", -2.03, 1.94, &[-2], 1),
         case("ReduceSum", vec![float(&[2, 3])], vec![("keepdims", int(0))]),
         reduce("ReduceSumSquare", -2.03, 1.94, &[0], 0),
@@ -346,6 +425,8 @@ fn layouts() -> Vec<Case> {
         case("Tile", vec![float(&[2, 3]), integers(&[2, 3])], vec![]),
         case("Transpose", vec![float(&[2, 3, 4])], vec![("perm", ints(&[2, 0, 1]))]),
         case("Transpose", vec![float(&[2, 3])], vec![]),
+        case("Trilu", vec![float(&[2, 3, 4])], vec![]),
+        case("Trilu", vec![float(&[4, 4]), table(&[], &[-1])], vec![("upper", int(0))]),
         case("Unsqueeze", vec![float(&[2, 3]), integers(&[0, -1])], vec![]),
         pad("constant", &[1, 0, 2, 3]),
         pad("constant", &[-1, 1, 0, -2]),
@@ -370,6 +451,52 @@ fn layouts() -> Vec<Case> {
     cases
 }
 
+fn lookups() -> Vec<Case> {
+    let top = |shape: &[usize], k: i64, attributes| Case {
+        outputs: 2,
+        ..case("TopK", vec![float(shape), integers(&[k])], attributes)
+    };
+    vec![
+        case("GatherND", vec![float(&[3, 2, 4]), table(&[3, 2], &[0, 1, 2, 0, 0, 1])], vec![]),
+        case("GatherND", vec![float(&[3, 2]), table(&[2, 1], &[2, -1])], vec![]),
+        case(
+            "GatherND",
+            vec![float(&[2, 3, 4]), table(&[2, 2, 1], &[2, 0, 1, 1])],
+            vec![("batch_dims", int(1))],
+        ),
+        case("ScatterND", vec![float(&[4, 3]), table(&[2, 1], &[1, 3]), float(&[2, 3])], vec![]),
+        case(
+            "ScatterND",
+            vec![float(&[4, 3]), table(&[3, 2], &[1, 0, 3, 2, 1, 0]), float(&[3])],
+            vec![("reduction", word("add"))],
+        ),
+        top(&[3, 5], 2, vec![]),
+        top(&[5, 3], 3, vec![("axis", int(0)), ("largest", int(0))]),
+        Case { outputs: 1, ..top(&[2, 6], 4, vec![("axis", int(1)), ("sorted", int(0))]) },
+    ]
+}
+
+fn summations() -> Vec<Case> {
+    let sum = |equation: &str, shapes: &[&[usize]]| {
+        let inputs = shapes.iter().map(|shape| float(shape)).collect();
+        case("Einsum", inputs, vec![("equation", word(equation))])
+    };
+    vec![
+        sum("ij,jk->ik", &[&[2, 3], &[3, 4]]),
+        sum("bhwqd,bhwkd->bhwqk", &[&[1, 2, 1, 3, 2], &[1, 2, 1, 4, 2]]),
+        sum("bij,bjk,k->bi", &[&[2, 2, 3], &[2, 3, 4], &[4]]),
+        sum("...ij,...jk", &[&[2, 2, 3], &[1, 3, 4]]),
+        sum("...ij,jk->...ik", &[&[5, 2, 2, 3], &[3, 4]]),
+        sum("ij->j", &[&[2, 3]]),
+        sum("ij->", &[&[2, 3]]),
+        sum("ij", &[&[2, 3]]),
+        sum("ba", &[&[2, 3]]),
+        sum("ii->i", &[&[3, 3]]),
+        sum("iji->j", &[&[3, 2, 3]]),
+        sum("i,j->ij", &[&[2], &[3]]),
+    ]
+}
+
 fn flats() -> Vec<Case> {
     let x = || float(&[3, 4]);
     let one = |operator| flat(operator, vec![x()], vec![]);
@@ -382,6 +509,7 @@ fn flats() -> Vec<Case> {
         two("Equal"),
         one("EyeLike"),
         one("Floor"),
+        one("Hardmax"),
         two("Greater"),
         two("GreaterOrEqual"),
         one("IsInf"),

@@ -88,6 +88,9 @@ fn build(case: &Case, seed: &mut u64) -> Result<(Builder, Vec<ValueId>, ValueId)
         node.inputs.push(id);
     }
     node.outputs = (0..case.outputs).map(|index| format!("y{index}")).collect();
+    // Outputs that the operator must have, and that nobody takes here, have no name.
+    let fewest = pellucid_graph::operators::lookup(case.operator).map_or(0, |operator| operator.outputs.min);
+    node.outputs.resize(case.outputs.max(fewest), String::new());
     node.attributes =
         case.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let id = graph.push(node).map_err(|error| error.to_string())?;
