@@ -41,6 +41,9 @@ pub struct Row {
     pub photograph: Option<Arc<Photograph>>,
 }
 
+/// Sizes of every input by name, rows first.
+pub type Shapes = Vec<(String, Vec<usize>)>;
+
 /// A batch: an array for every input of a model, all with the same number of rows on the first axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inputs {
@@ -97,6 +100,29 @@ impl Inputs {
     /// The array for an input.
     pub fn get(&self, name: &str) -> Option<&Array> {
         self.arrays.iter().find(|(known, _)| known == name).map(|(_, array)| array)
+    }
+
+    /// Sizes of every input, rows first.
+    pub fn shapes(&self) -> Shapes {
+        self.arrays.iter().map(|(name, array)| (name.clone(), array.shape().to_vec())).collect()
+    }
+
+    /// Checks that these rows have the sizes of `shapes`, whose number of rows does not matter.
+    pub(crate) fn require(&self, shapes: &Shapes) -> Result<(), Error> {
+        for (name, expected) in shapes {
+            let found = self.get(name).map(Array::shape).unwrap_or_default();
+            if found.len() != expected.len() || found.iter().skip(1).ne(expected.iter().skip(1)) {
+                return Err(Error::input(
+                    format!("input {name:?}"),
+                    format!(
+                        "rows of shape {} found, expected {}, for which the model was made ready",
+                        shape_text(found.get(1..).unwrap_or_default()),
+                        shape_text(expected.get(1..).unwrap_or_default())
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// What is known of each row.

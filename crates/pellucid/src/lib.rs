@@ -24,8 +24,10 @@ pub use attribution::{
 };
 pub use compile::{ArtefactBaseline, ArtefactOptions, CompiledModel, compile, coverage};
 pub use error::Error;
-pub use explain::{Baseline, Limits, Options, Progress, Silent, TargetChoice, explain, predict};
-pub use input::{Inputs, Row};
+pub use explain::{
+    Baseline, Explainer, Limits, Options, Predictor, Progress, Silent, TargetChoice, explain, predict,
+};
+pub use input::{Inputs, Row, Shapes};
 pub use labels::Labels;
 pub use model::Model;
 pub use pellucid_compile::{Coverage, suggest};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ndarray::{ArrayD, Axis};
 
 use super::evaluator::Arrays;
+use super::explainer::Place;
 use crate::array::Array;
 use crate::error::Error;
 
@@ -36,8 +37,9 @@ impl Baseline {
         }
     }
 
-    /// The baseline of every row of `inputs`; inputs that are not floating-point stay as they are.
-    pub(crate) fn rows(&self, inputs: &Arrays) -> Result<Arrays, Error> {
+    /// The baseline of every row of `inputs`, which stand at `place` among all rows; inputs that are not floating-point
+    /// stay as they are.
+    pub(crate) fn rows(&self, inputs: &Arrays, place: Place) -> Result<Arrays, Error> {
         inputs
             .iter()
             .map(|(name, array)| {
@@ -48,7 +50,7 @@ impl Baseline {
                     Self::Zero => ArrayD::zeros(x.raw_dim()),
                     Self::Mean => mean(&x),
                     Self::Blur => blur(&x),
-                    Self::Given(given) => given_rows(given, inputs.len(), name, &x)?,
+                    Self::Given(given) => given_rows(given, inputs.len(), name, &x, place)?,
                     Self::File(path) => {
                         return Err(Error::Internal(format!("{} has not been read", path.display())));
                     }
@@ -75,7 +77,13 @@ pub(crate) fn like(array: &Array, values: ArrayD<f32>) -> Array {
     }
 }
 
-fn given_rows(given: &Arrays, inputs: usize, name: &str, x: &ArrayD<f32>) -> Result<ArrayD<f32>, Error> {
+fn given_rows(
+    given: &Arrays,
+    inputs: usize,
+    name: &str,
+    x: &ArrayD<f32>,
+    place: Place,
+) -> Result<ArrayD<f32>, Error> {
     let found = match given.as_slice() {
         [only] if inputs == 1 => Some(&only.1),
         _ => given.iter().find(|(key, _)| key == name).map(|(_, array)| array),
@@ -85,19 +93,17 @@ fn given_rows(given: &Arrays, inputs: usize, name: &str, x: &ArrayD<f32>) -> Res
         let keys: Vec<&str> = given.iter().map(|(key, _)| key.as_str()).collect();
         wrong(format!("it has nothing for input {name:?}; it has {}", keys.join(", ")))
     })?;
-    let values = found.to_f32();
+    let all = found.shape().first().copied().unwrap_or_default();
+    let here = place.first..place.first + x.shape()[0];
+    let values = if all == place.all { found.rows(here) } else { found.clone() }.to_f32();
     if values.iter().any(|value| !value.is_finite()) {
         return Err(wrong(format!("{name:?} holds NaN or infinity; expected finite numbers")));
     }
-    let rows = values.shape().first().copied().unwrap_or_default();
-    if values.ndim() != x.ndim()
-        || values.shape()[1..] != x.shape()[1..]
-        || (rows != 1 && rows != x.shape()[0])
-    {
+    if values.ndim() != x.ndim() || values.shape()[1..] != x.shape()[1..] || (all != 1 && all != place.all) {
         return Err(wrong(format!(
             "{name:?} has shape {:?}; expected [1, …] or [{}, …] of {:?}",
-            values.shape(),
-            x.shape()[0],
+            found.shape(),
+            place.all,
             &x.shape()[1..]
         )));
     }
@@ -160,6 +166,8 @@ fn blur(x: &ArrayD<f32>) -> ArrayD<f32> {
 mod tests {
     use super::*;
 
+    const WHOLE: Place = Place { first: 0, all: 2 };
+
     fn picture() -> Arrays {
         let x = ArrayD::from_shape_fn(ndarray::IxDyn(&[2, 2, 4, 5]), |i| {
             (i[0] * 100 + i[1] * 10 + i[2] + i[3]) as f32
@@ -169,7 +177,7 @@ mod tests {
 
     #[test]
     fn mean_is_by_row_and_channel() {
-        let rows = Baseline::Mean.rows(&picture()).unwrap();
+        let rows = Baseline::Mean.rows(&picture(), WHOLE).unwrap();
         let mean = rows[0].1.to_f32();
         assert!((mean[[1, 1, 0, 0]] - 113.5).abs() < 1e-4);
         assert!((mean[[0, 1, 3, 4]] - 13.5).abs() < 1e-4);
@@ -177,7 +185,7 @@ mod tests {
 
     #[test]
     fn blur_keeps_a_constant_and_smooths_a_ramp() {
-        let rows = Baseline::Blur.rows(&picture()).unwrap();
+        let rows = Baseline::Blur.rows(&picture(), WHOLE).unwrap();
         let (blurred, x) = (rows[0].1.to_f32(), picture()[0].1.to_f32());
         assert_ne!(blurred, x);
         let constant = ArrayD::from_elem(ndarray::IxDyn(&[1, 1, 6, 6]), 3.0f32);
@@ -187,7 +195,7 @@ mod tests {
     #[test]
     fn a_given_baseline_of_the_wrong_shape_is_refused() {
         let given = vec![("b".to_owned(), Array::F32(ArrayD::zeros(ndarray::IxDyn(&[1, 2, 4, 4]))))];
-        let error = Baseline::Given(given).rows(&picture()).unwrap_err().to_string();
+        let error = Baseline::Given(given).rows(&picture(), WHOLE).unwrap_err().to_string();
         assert_eq!(error, "baseline: \"x\" has shape [1, 2, 4, 4]; expected [1, …] or [2, …] of [2, 4, 5]");
     }
 }

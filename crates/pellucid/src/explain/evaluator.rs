@@ -84,7 +84,7 @@ impl<'p> Runner<'p> {
     /// the number of threads.
     pub(crate) fn run(
         &mut self,
-        inputs: &Arrays,
+        inputs: &[(String, Array)],
         count: usize,
         wanted: &[&str],
     ) -> Result<Vec<Array>, Error> {
@@ -113,7 +113,7 @@ impl<'p> Runner<'p> {
     /// Batches at the same time, a thread each.
     fn run_wave(
         &self,
-        inputs: &Arrays,
+        inputs: &[(String, Array)],
         count: usize,
         wave: &[std::ops::Range<usize>],
         wanted: &[&str],
@@ -141,7 +141,7 @@ impl<'p> Runner<'p> {
 fn run_batch(
     session: &dyn Session,
     fixed: Option<usize>,
-    inputs: &Arrays,
+    inputs: &[(String, Array)],
     all: usize,
     range: std::ops::Range<usize>,
     wanted: &[&str],

@@ -7,6 +7,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::baseline::{float, like};
 use super::evaluator::{Arrays, Evaluator, join};
+use super::explainer::Place;
 use crate::array::Array;
 use crate::error::Error;
 
@@ -26,7 +27,7 @@ pub(crate) enum Noise<'a> {
 }
 
 impl Noise<'_> {
-    /// Sample `sample` of the noise for row `row` of input number `input`.
+    /// Sample `sample` of the noise for row `row`, of all the run's, of input number `input`.
     fn of(
         &self,
         x: &ArrayD<f32>,
@@ -79,6 +80,7 @@ pub(crate) fn average(
     noise: &Noise<'_>,
     inputs: &Arrays,
     targets: &[i64],
+    place: Place,
 ) -> Result<Averaged, Error> {
     evaluator.expect(targets.len() * (samples + 1));
     let scores = evaluator.pass(inputs, targets)?.scores;
@@ -89,7 +91,7 @@ pub(crate) fn average(
         let (mut sum, mut squares): (Vec<ArrayD<f64>>, Vec<ArrayD<f64>>) = (Vec::new(), Vec::new());
         let numbers: Vec<usize> = (0..samples).collect();
         for some in numbers.chunks(evaluator.wave().max(1)) {
-            let noisy = noisy_rows(inputs, &moved, row, some, noise)?;
+            let noisy = noisy_rows(inputs, &moved, (row, place.first + row), some, noise)?;
             let passed = evaluator.pass(&noisy, &vec![*target; some.len()])?;
             for (position, signal) in passed.values.iter().enumerate() {
                 if sum.len() <= position {
@@ -135,7 +137,7 @@ fn standard_error(sum: &ArrayD<f64>, squares: &ArrayD<f64>, count: f64) -> Array
 fn noisy_rows(
     inputs: &Arrays,
     moved: &[String],
-    row: usize,
+    (row, of_all): (usize, usize),
     samples: &[usize],
     noise: &Noise<'_>,
 ) -> Result<Arrays, Error> {
@@ -146,7 +148,7 @@ fn noisy_rows(
         for sample in samples {
             copies.push(match float(&x) {
                 Some(values) if moved.contains(name) => {
-                    let added = noise.of(&values, name, number, row, *sample)?;
+                    let added = noise.of(&values, name, number, of_all, *sample)?;
                     like(&x, values + added)
                 }
                 _ => x.clone(),

@@ -1,0 +1,267 @@
+//! A method made ready for a model: compiled and opened once, then run over any number of batches of rows.
+
+use std::sync::Arc;
+
+use pellucid_compile::methods::Definition;
+use pellucid_compile::{Method, Request};
+use pellucid_graph::Graph;
+
+use super::attribute::Run;
+use super::evaluator::{Arrays, Evaluator};
+use super::predictor::{bound, table, unit_of};
+use super::{Baseline, Chosen, Options, Progress, TargetChoice};
+use crate::attribution::{Explained, Explanation, MethodSummary, Prediction, Settings, Target, Unit};
+use crate::error::Error;
+use crate::input::{Inputs, Shapes};
+use crate::model::Model;
+use crate::npy;
+
+/// Where a batch stands among all the rows of a run: noise, baselines and classes given by row are those of these rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Rows before the batch.
+    pub(crate) first: usize,
+    /// Rows of the run.
+    pub(crate) all: usize,
+}
+
+/// A method made ready for a model and inputs of one shape: compiled and opened once, then run over any number of
+/// batches.
+///
+/// ```no_run
+/// use pellucid::{Explainer, Model, Options, Silent};
+///
+/// let model = Model::open("model.onnx")?;
+/// let (first, second) = (model.read(&["a.npy"])?, model.read(&["b.npy"])?);
+/// let mut explainer = Explainer::new(&model, &first.shapes(), &Options::new("gradient"), &Silent)?;
+/// let explanations = [explainer.explain(first)?, explainer.explain(second)?];
+/// # Ok::<(), pellucid::Error>(())
+/// ```
+pub struct Explainer<'a> {
+    model: &'a Model,
+    graph: Graph,
+    chosen: Chosen,
+    method: Method,
+    options: Options,
+    /// The baseline, read where it is a file.
+    baseline: Baseline,
+    evaluator: Evaluator<'a>,
+    shapes: Shapes,
+    /// Rows whose adaptive quadrature ran out of points, over all targets, since it was last set to 0.
+    pub(crate) unfinished: usize,
+}
+
+impl<'a> Explainer<'a> {
+    /// Compiles the method and opens a session for rows of the sizes `shapes`, of which the first, the number of rows,
+    /// does not matter.
+    ///
+    /// # Errors
+    /// Unknown names, settings without meaning, models the method cannot pass (all offending nodes are named).
+    pub fn new(
+        model: &'a Model,
+        shapes: &Shapes,
+        options: &Options,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, Error> {
+        let chosen = Chosen::new(options)?;
+        let method = chosen.method()?;
+        let graph = bound(model.graph(), shapes)?;
+        let request = Request {
+            target: pellucid_compile::Target::Input,
+            output: options.score.clone(),
+            layer: chosen.layer.clone(),
+        };
+        let baseline = match &options.baseline {
+            Baseline::File(path) => Baseline::Given(npy::read_arrays(path)?),
+            other => other.clone(),
+        };
+        let evaluator = Evaluator::new(&graph, &method, &request, &options.limits, progress)?;
+        let (options, shapes) = (options.clone(), shapes.clone());
+        Ok(Self { model, graph, chosen, method, options, baseline, evaluator, shapes, unfinished: 0 })
+    }
+
+    /// Rows that are worth explaining at once: a batch for each thread. The bits of an explanation do not depend on how
+    /// many rows are given at once, as long as it is a multiple of this.
+    pub fn wave(&self) -> usize {
+        self.evaluator.wave()
+    }
+
+    /// Explains a batch, with one [`Explained`] for each target.
+    ///
+    /// # Errors
+    /// Inputs of other sizes than the explainer was made for, classes that do not exist; cancelled runs; failures of the
+    /// engine.
+    pub fn explain(&mut self, inputs: Inputs) -> Result<Explanation, Error> {
+        let rows = inputs.len();
+        self.unfinished = 0;
+        let mut explanation = self.part(inputs, Place { first: 0, all: rows })?;
+        explanation.notes = self.notes(rows);
+        Ok(explanation)
+    }
+
+    /// Explains some of a run's rows, without notes, which speak of all of them.
+    pub(crate) fn part(&mut self, inputs: Inputs, place: Place) -> Result<Explanation, Error> {
+        inputs.require(&self.shapes)?;
+        let arrays: Arrays = inputs.arrays().to_vec();
+        let prediction = predicted(self.model, &mut self.evaluator, &arrays, inputs.len())?;
+        let mut run = Run {
+            chosen: &self.chosen,
+            method: &self.method,
+            options: &self.options,
+            baseline: &self.baseline,
+            arrays: &arrays,
+            place,
+            unfinished: 0,
+        };
+        let mut explained = Vec::new();
+        for choice in &self.options.choices() {
+            let classes = classes(self.model, &prediction, choice, self.evaluator.program.classes, place)?;
+            let mut attribution = run.attribute(&mut self.evaluator, &classes)?;
+            attribution.evaluations = std::mem::take(&mut self.evaluator.runner.evaluations);
+            let labels = self.model.labels();
+            let targets =
+                classes.iter().map(|class| Target::new(*class, labels.map(AsRef::as_ref))).collect();
+            explained.push(Explained { targets, attribution });
+        }
+        self.unfinished += run.unfinished;
+        let definition = self.chosen.definition;
+        let explanation = Explanation {
+            model: self.model.name().to_owned(),
+            inputs: Arc::new(inputs),
+            prediction,
+            explained,
+            method: summary(definition),
+            layer: self.evaluator.program.layer.clone(),
+            baseline: definition.baseline.then(|| self.options.baseline.describe()),
+            settings: settings(&self.chosen, &self.options),
+            command: String::new(),
+            notes: Vec::new(),
+            engine: self.options.limits.engine.name().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        explanation.check()?;
+        Ok(explanation)
+    }
+
+    /// What should be known of a run of `rows` rows, once it is done.
+    pub(crate) fn notes(&self, rows: usize) -> Vec<String> {
+        let (program, model) = (&self.evaluator.program, self.model);
+        let mut notes = Vec::new();
+        if self.unfinished > 0 {
+            notes.push(format!(
+                "{} of {} rows did not reach the tolerance within the {} points that steps allows: the gap and the \
+                 quadrature error say how far they are",
+                self.unfinished,
+                rows * self.options.choices().len(),
+                self.chosen.settings.integer("steps"),
+            ));
+        }
+        if let Some(layer) = &program.layer
+            && self.chosen.layer.is_none()
+        {
+            notes.push(format!(
+                "no layer was named: {layer:?} was chosen, the last value before space is pooled away"
+            ));
+        }
+        let explained_output =
+            self.graph.outputs().first().map(|id| self.graph.value(*id).name.clone()).unwrap_or_default();
+        if let (Some(labels), Some(classes)) = (model.labels(), program.classes)
+            && labels.len() != classes
+        {
+            notes.push(format!(
+                "there are {} labels for {classes} classes: names may belong to other classes",
+                labels.len()
+            ));
+        }
+        if program.unit == Unit::Logit && program.scored != explained_output {
+            notes.push("the model ends in a softmax: the score explained is the logit before it".to_owned());
+        }
+        notes
+    }
+}
+
+fn predicted(
+    model: &Model,
+    evaluator: &mut Evaluator<'_>,
+    arrays: &Arrays,
+    rows: usize,
+) -> Result<Prediction, Error> {
+    let names = evaluator.program.predictions.clone();
+    let scored = evaluator.program.scored.clone();
+    let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    wanted.push(&scored);
+    let mut results = evaluator.run(arrays, &vec![0; rows], &wanted)?;
+    let scores = results.pop();
+    let unit = unit_of(model, &scored, evaluator.program.unit);
+    let outputs = names.into_iter().zip(results).collect();
+    Ok(Prediction::new(outputs, table(scores.as_ref(), rows)?, unit, model.labels().cloned()))
+}
+
+/// The class of each row.
+fn classes(
+    model: &Model,
+    prediction: &Prediction,
+    choice: &TargetChoice,
+    count: Option<usize>,
+    place: Place,
+) -> Result<Vec<usize>, Error> {
+    let rows = prediction.scores.nrows();
+    let count = count.unwrap_or(1);
+    let checked = |class: usize| {
+        if class < count {
+            return Ok(class);
+        }
+        Err(Error::Setting {
+            name: "target".to_owned(),
+            problem: format!(
+                "class {class} does not exist: the model has {count}, 0 to {}",
+                count.saturating_sub(1)
+            ),
+        })
+    };
+    match choice {
+        TargetChoice::Top => Ok((0..rows)
+            .map(|row| {
+                // The scores explained, not probabilities: their order is the same. The first of equal ones wins.
+                let scores = prediction.scores.row(row);
+                (0..count.min(scores.len()))
+                    .fold(0, |best, i| if scores[i] > scores[best] { i } else { best })
+            })
+            .collect()),
+        TargetChoice::Index(class) => checked(*class).map(|class| vec![class; rows]),
+        TargetChoice::Label(label) => Ok(vec![checked(model.class(label)?)?; rows]),
+        TargetChoice::Rows(classes) if classes.len() == place.all => {
+            classes[place.first..place.first + rows].iter().map(|class| checked(*class)).collect()
+        }
+        TargetChoice::Rows(classes) => Err(Error::Setting {
+            name: "target".to_owned(),
+            problem: format!("{} classes were given for {} rows", classes.len(), place.all),
+        }),
+    }
+}
+
+fn summary(definition: &Definition) -> MethodSummary {
+    let source = &definition.source;
+    MethodSummary {
+        name: definition.name.to_owned(),
+        summary: definition.summary.to_owned(),
+        source: format!("{} ({}), {}, {}", source.authors, source.year, source.title, source.id),
+    }
+}
+
+fn settings(chosen: &Chosen, options: &Options) -> Settings {
+    let mut settings = Settings::new();
+    for (key, value) in chosen.settings.iter() {
+        // What only an artefact or another quadrature reads says nothing about this run.
+        let fixed = chosen.settings.text("quadrature").is_some_and(|quadrature| quadrature != "adaptive");
+        if key == "chunk" || key == "layer" || (key == "tolerance" && fixed) {
+            continue;
+        }
+        let unset_steps = key == "steps" && fixed && !chosen.settings.is_given("steps");
+        settings.set(key, if unset_steps { "50" } else { value });
+    }
+    if chosen.definition.parameters.iter().any(|parameter| parameter.name == "noise") {
+        settings.set("seed", options.seed);
+    }
+    settings
+}
