@@ -74,8 +74,10 @@ impl Run<'_> {
                 attribution.quadrature_error = found.quadrature_errors;
                 Ok(attribution)
             }
-            Points::Noise { samples } => {
-                let share = self.chosen.settings.number("noise");
+            Points::Background { .. } => {
+                Err(Error::Internal("drawn baselines are not there yet".to_owned()))
+            }
+            Points::Noise { samples, noise: share } => {
                 let noise = match &self.options.noise {
                     Some(given) => noise::Noise::Given(given),
                     None => noise::Noise::Drawn { share, seed: self.options.seed },
