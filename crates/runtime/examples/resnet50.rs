@@ -1,5 +1,6 @@
-//! Time and memory of a network of ResNet-50's shape, forward or with its gradient:
-//! `cargo run --release -p pellucid-runtime --example resnet50 -- [batch] [threads] [gradient]`.
+//! Time and memory of a network of ResNet-50's shape, forward or with its gradient, on one engine; or how far the
+//! engine's results are from the first engine's, relative to their maximum:
+//! `cargo run --release -p pellucid-runtime --example resnet50 -- [batch] [threads] [gradient] [compare] [ENGINE]`.
 #![expect(clippy::print_stdout, reason = "the figures are the program's result")]
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::time::Instant;
 use pellucid_compile::methods::{ALL, Form, Settings};
 use pellucid_compile::{Request, Target};
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, NewNode, Tensor, ValueId};
-use pellucid_runtime::{Array, Options, open};
+use pellucid_runtime::{Array, Engine, Options, open};
 
 /// A graph being built, its weights small and regular.
 struct Network {
@@ -116,13 +117,23 @@ fn main() {
     let (batch, threads) = (arguments.next().unwrap_or(1).max(1), arguments.next());
     let (graph, output) = program(gradient);
     let start = Instant::now();
-    let session = open(&graph, &Options { threads, ..Options::default() }).expect("every node is supported");
+    let engine = std::env::args().find_map(|name| Engine::named(&name)).unwrap_or_default();
+    let options = Options { engine, threads, ..Options::default() };
+    let session = open(&graph, &options).expect("every node is supported");
     let count = batch * 3 * 224 * 224;
     let values = (0..count).map(|i| (i * 104_729 % 1009) as f32 / 504.5 - 1.0).collect();
     let x = Array::from_f32(&[batch, 3, 224, 224], values).expect("as many values as the shape says");
     let run = || session.run(&[("x", &x)], &[&output]).expect("the run succeeds");
-    run();
+    let first = run();
     println!("open and first run: {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
+    if std::env::args().any(|argument| argument == "compare") {
+        let other = open(&graph, &Options { threads, ..Options::default() }).expect("every node is supported");
+        let other = other.run(&[("x", &x)], &[&output]).expect("the run succeeds")[0].to_f64();
+        let scale = other.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+        let apart = first[0].to_f64() - &other;
+        let furthest = apart.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+        println!("furthest apart: {:.1e} of the maximum", furthest / scale);
+    }
     let mut times: Vec<f64> = (0..10)
         .map(|_| {
             let start = Instant::now();

@@ -113,6 +113,23 @@ pub enum RuntimeError {
         /// The limit.
         allowed: u64,
     },
+    /// The engine's library is not there, or cannot be used.
+    #[error(
+        "onnxruntime cannot be used: {problem}; install version 1.17 or later (`pip install onnxruntime`), or set \
+         ORT_DYLIB_PATH to its library"
+    )]
+    Library {
+        /// What was found, and where it was looked for.
+        problem: String,
+    },
+    /// A device that the engine does not compute on.
+    #[error("device {device:?} cannot be used: {problem}")]
+    Device {
+        /// The device.
+        device: String,
+        /// Why, and what to do.
+        problem: String,
+    },
     /// The engine reported a failure, or panicked.
     #[error("{engine} failed: {problem}")]
     Engine {

@@ -5,9 +5,10 @@
 //! error that lists every offending node, when the session is opened and not when it runs; a wrong number is never an
 //! answer.
 //!
-//! Two engines exist. *rten* is embedded, multi-threaded and computes in `float32` and 32-bit integers: the graph is
-//! first lowered to the forms that it computes right (see the crate's README for what was found). *reference* is the
-//! plain interpreter in `float64`, thousands of times slower.
+//! Three engines exist. *rten* is embedded, multi-threaded and computes in `float32` and 32-bit integers: the graph is
+//! first lowered to the forms that it computes right (see the crate's README for what was found). *onnxruntime* is a
+//! library that the user has; it is found and loaded when it is asked for. *reference* is the plain interpreter in
+//! `float64`, thousands of times slower.
 //!
 //! ```
 //! use pellucid_graph::{Dim, ElementType, Graph, NewNode};
@@ -25,9 +26,12 @@
 
 mod array;
 mod check;
+mod cut;
 mod error;
 mod lower;
 mod memory;
+mod onnxruntime;
+mod planned;
 mod reference;
 mod rten;
 mod weights;
@@ -39,6 +43,8 @@ use pellucid_graph::{ElementType, Graph, Shape};
 pub use array::Array;
 pub use error::{RuntimeError, UnsupportedNode};
 pub use memory::largest_batch;
+pub use onnxruntime::Device;
+use planned::PlannedSession;
 
 /// What computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,19 +52,39 @@ pub enum Engine {
     /// The embedded engine: `float32`, several threads.
     #[default]
     Rten,
+    /// onnxruntime, where the user has it: `float32`, several threads, and other devices through its providers.
+    Onnxruntime,
     /// The interpreter: `float64`, slow, obviously right.
     Reference,
 }
 
 impl Engine {
     /// Every engine.
-    pub const ALL: [Engine; 2] = [Self::Rten, Self::Reference];
+    pub const ALL: [Engine; 3] = [Self::Rten, Self::Onnxruntime, Self::Reference];
 
     /// Name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rten => "rten",
+            Self::Onnxruntime => "onnxruntime",
             Self::Reference => "reference",
+        }
+    }
+
+    /// The engine of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|engine| engine.name() == name)
+    }
+
+    /// Whether it can be used here: an engine may need a library that is not part of this program. The first call
+    /// looks for it and loads it.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Library`]: where it was looked for, and what to do.
+    pub fn available(self) -> Result<(), RuntimeError> {
+        match self {
+            Self::Onnxruntime => onnxruntime::available(),
+            Self::Rten | Self::Reference => Ok(()),
         }
     }
 }
@@ -68,6 +94,8 @@ impl Engine {
 pub struct Options {
     /// What computes.
     pub engine: Engine,
+    /// What it computes on: engines other than onnxruntime take the processor alone.
+    pub device: Device,
     /// Number of threads; `None` is one a physical core. Results do not depend on it.
     pub threads: Option<usize>,
     /// Most bytes that a run may take, weights included; `None` is no limit. What happens to be free is never looked
@@ -122,8 +150,21 @@ pub trait Session: Send + Sync {
 /// # Errors
 /// [`RuntimeError::Unsupported`] with every node that the outputs need and the engine cannot compute.
 pub fn open(graph: &Graph, options: &Options) -> Result<Box<dyn Session>, RuntimeError> {
+    if options.device != Device::Cpu && options.engine != Engine::Onnxruntime {
+        return Err(RuntimeError::Device {
+            device: options.device.to_string(),
+            problem: format!(
+                "{} computes on the processor alone; use engine {}",
+                options.engine.name(),
+                Engine::Onnxruntime.name()
+            ),
+        });
+    }
     Ok(match options.engine {
-        Engine::Rten => Box::new(rten::RtenSession::open(graph, options)?),
+        Engine::Onnxruntime => {
+            Box::new(PlannedSession::open(graph, options, onnxruntime::Onnxruntime::new(options)?)?)
+        }
+        Engine::Rten => Box::new(PlannedSession::open(graph, options, rten::Rten::new(options))?),
         Engine::Reference => Box::new(reference::ReferenceSession::open(graph, options)),
     })
 }

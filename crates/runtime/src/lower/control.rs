@@ -46,7 +46,8 @@ fn body_of(r: &mut Rewrite<'_>, source: &Graph) -> Step<Graph> {
             Origin::Constant(_) | Origin::Node(..) => {}
         }
     }
-    let (refused, waiting) = lower_nodes(source, &mut graph, &mut values, r.names).map_err(failed)?;
+    let (refused, waiting) =
+        lower_nodes(r.engine, source, &mut graph, &mut values, r.names).map_err(failed)?;
     if let Some(node) = refused.first() {
         return Err(Refusal::Never(format!("in its body, {node}")));
     }

@@ -1,8 +1,10 @@
-//! Lowering for rten: the same graph in forms that this engine computes right, and fast.
+//! Lowering: the same graph in forms that an engine computes right, and fast.
 //!
 //! A rule an operator, one file a family. A rule either keeps the node ([`Rule::Same`]), with only the attributes
-//! that rten reads, or writes other nodes for it ([`Rule::By`]), and says why beside it. What has no rule is refused
-//! by name when the graph is opened. The pass knows rten's operators; it does not run anything.
+//! that are read, or writes other nodes for it ([`Rule::By`]), and says why beside it. What has no rule is refused
+//! by name when the graph is opened. The forms are those of rten, which are standard operators that any engine
+//! computes; where onnxruntime has a better one, or needs another, it stands in `onnxruntime.rs`. The pass knows the
+//! engines' operators; it does not run anything.
 //!
 //! rten computes with `float32` and 32-bit integers alone, so the lowered graph holds `float32`, `int64` (which
 //! rten narrows when it reads the file) and `bool`: see [`lowered`].
@@ -15,6 +17,7 @@ mod convolution;
 mod index;
 mod layout;
 mod normalization;
+mod onnxruntime;
 mod pool;
 mod quantize;
 mod reduce;
@@ -29,6 +32,7 @@ use pellucid_graph::{ElementType, Graph, GraphError, Origin, ValueId};
 pub(crate) use rewrite::Refusal;
 use rewrite::{Names, Rewrite};
 
+use crate::Engine;
 use crate::error::UnsupportedNode;
 
 /// How a node of one operator is lowered.
@@ -93,6 +97,15 @@ static RULES: LazyLock<BTreeMap<&'static str, Rule>> = LazyLock::new(|| {
     .collect()
 });
 
+/// How `engine` computes `operator`: its own form, or else the one that every engine takes.
+fn rule(engine: Engine, operator: &str) -> Option<Rule> {
+    let own = match engine {
+        Engine::Onnxruntime => onnxruntime::RULES.iter().find(|(name, _)| *name == operator),
+        Engine::Rten | Engine::Reference => None,
+    };
+    own.map(|(_, rule)| *rule).or_else(|| RULES.get(operator).copied())
+}
+
 /// The element type in which values of `element` are computed.
 pub(crate) fn lowered(element: ElementType) -> ElementType {
     match element {
@@ -116,7 +129,7 @@ pub(crate) struct Lowered {
 }
 
 /// Lowers every node that can be lowered, and tells which of those that the outputs need cannot.
-pub(crate) fn lower(source: &Graph) -> Result<Lowered, GraphError> {
+pub(crate) fn lower(source: &Graph, engine: Engine) -> Result<Lowered, GraphError> {
     let mut names = Names::default();
     let mut graph = Graph::new();
     graph.name.clone_from(&source.name);
@@ -126,7 +139,7 @@ pub(crate) fn lower(source: &Graph) -> Result<Lowered, GraphError> {
         let element = lowered(value.element.unwrap_or(ElementType::F32));
         values[id.index()] = Some(graph.add_input(names.fresh(), element, value.shape.clone())?);
     }
-    let (refused, waiting) = lower_nodes(source, &mut graph, &mut values, &mut names)?;
+    let (refused, waiting) = lower_nodes(engine, source, &mut graph, &mut values, &mut names)?;
     graph.set_outputs(source.outputs().iter().filter_map(|id| values[id.index()]).collect());
     Ok(Lowered { graph, values, refused, waiting })
 }
@@ -136,6 +149,7 @@ type Rejected = (Vec<UnsupportedNode>, Vec<UnsupportedNode>);
 
 /// Lowers constants and nodes of `source` into `graph`; inputs and captures are in `values` already.
 fn lower_nodes(
+    engine: Engine,
     source: &Graph,
     graph: &mut Graph,
     values: &mut Vec<Option<ValueId>>,
@@ -151,7 +165,7 @@ fn lower_nodes(
     let (mut refused, mut waiting) = (Vec::new(), Vec::new());
     for id in source.node_ids() {
         let node = source.node(id);
-        let mut rewrite = Rewrite::new(source, node, &consumers, graph, values, names);
+        let mut rewrite = Rewrite::new(engine, source, node, &consumers, graph, values, names);
         let outcome = rewrite.run();
         let report = |reason: String| UnsupportedNode {
             name: node.name.clone(),
@@ -201,7 +215,7 @@ mod tests {
             let refused = REFUSED.iter().any(|(name, _)| *name == operator.name);
             assert!(lowered != refused, "{} is neither lowered nor refused, or both", operator.name);
         }
-        for name in RULES.keys() {
+        for name in RULES.keys().chain(onnxruntime::RULES.iter().map(|(name, _)| name)) {
             assert!(pellucid_graph::operators::lookup(name).is_some(), "{name} is not in the table");
         }
     }

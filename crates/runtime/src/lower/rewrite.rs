@@ -1,8 +1,11 @@
 //! What a rule sees of the node it lowers, and how it writes.
 
+use std::collections::HashMap;
+
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, NewNode, Node, NodeId, Shape, Tensor, ValueId};
 
-use super::{RULES, Rule, Takes, constants, lowered};
+use super::{Rule, Takes, constants, lowered, rule};
+use crate::Engine;
 
 /// Why a node is not lowered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,14 +26,24 @@ pub(super) fn never<T>(reason: impl Into<String>) -> Step<T> {
     Err(Refusal::Never(reason.into()))
 }
 
-/// Hands out names of lowered values.
+/// Hands out names of lowered values and nodes.
 #[derive(Debug, Default)]
-pub(super) struct Names(usize);
+pub(super) struct Names {
+    values: usize,
+    nodes: HashMap<String, usize>,
+}
 
 impl Names {
     pub(super) fn fresh(&mut self) -> String {
-        self.0 += 1;
-        format!("v{}", self.0)
+        self.values += 1;
+        format!("v{}", self.values)
+    }
+
+    /// A name for a node written for the source's node `name`: no two are equal, which onnxruntime insists on.
+    fn node(&mut self, name: &str) -> String {
+        let count = self.nodes.entry(name.to_owned()).or_insert(0);
+        *count += 1;
+        if *count == 1 && !name.contains('~') { name.to_owned() } else { format!("{name}~{count}") }
     }
 }
 
@@ -41,6 +54,7 @@ pub(super) fn node(operator: &str, inputs: &[ValueId]) -> NewNode {
 
 /// One node being lowered. Ids of values are those of the lowered graph, unless said otherwise.
 pub(super) struct Rewrite<'a> {
+    pub(super) engine: Engine,
     pub(super) source: &'a Graph,
     pub(super) node: &'a Node,
     consumers: &'a [Vec<NodeId>],
@@ -58,6 +72,7 @@ const CLAMPED: &[(&str, usize)] = &[("Slice", 1), ("Slice", 2), ("Clip", 1), ("C
 
 impl<'a> Rewrite<'a> {
     pub(super) fn new(
+        engine: Engine,
         source: &'a Graph,
         node: &'a Node,
         consumers: &'a [Vec<NodeId>],
@@ -65,7 +80,7 @@ impl<'a> Rewrite<'a> {
         values: &'a mut Vec<Option<ValueId>>,
         names: &'a mut Names,
     ) -> Self {
-        Self { source, node, consumers, graph, values, names }
+        Self { engine, source, node, consumers, graph, values, names }
     }
 
     /// Lowers the node.
@@ -80,8 +95,8 @@ impl<'a> Rewrite<'a> {
             return Ok(());
         }
         self.check_integers()?;
-        match RULES.get(self.node.operator.as_str()) {
-            Some(Rule::Same(takes, attributes)) => self.same(*takes, attributes),
+        match rule(self.engine, &self.node.operator) {
+            Some(Rule::Same(takes, attributes)) => self.same(takes, attributes),
             Some(Rule::By(rule)) => rule(self),
             None => never("there is no such operator here"),
         }
@@ -168,7 +183,7 @@ impl<'a> Rewrite<'a> {
 
     /// Adds `new`, whose outputs are the node's.
     pub(super) fn write(&mut self, mut new: NewNode) -> Step<()> {
-        new.name.clone_from(&self.node.name);
+        new.name = self.names.node(&self.node.name);
         new.outputs = self
             .node
             .outputs
@@ -186,14 +201,14 @@ impl<'a> Rewrite<'a> {
 
     /// Adds `new`, with one output, and returns that.
     pub(super) fn add(&mut self, mut new: NewNode) -> Step<ValueId> {
-        new.name.clone_from(&self.node.name);
+        new.name = self.names.node(&self.node.name);
         new.outputs = vec![self.names.fresh()];
         self.graph.push_one(new).map_err(|error| Refusal::Never(error.to_string()))
     }
 
     /// Adds `new` with `count` outputs, all of them wanted.
     pub(super) fn add_many(&mut self, mut new: NewNode, count: usize) -> Step<Vec<ValueId>> {
-        new.name.clone_from(&self.node.name);
+        new.name = self.names.node(&self.node.name);
         new.outputs = (0..count).map(|_| self.names.fresh()).collect();
         let id = self.graph.push(new).map_err(|error| Refusal::Never(error.to_string()))?;
         Ok(self.graph.node(id).outputs.iter().flatten().copied().collect())

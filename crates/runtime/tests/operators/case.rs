@@ -169,7 +169,7 @@ impl Case {
         Ok((graph, fed))
     }
 
-    fn run(&self, engine: Engine, free: bool) -> Result<Vec<Array>, String> {
+    pub(crate) fn run(&self, engine: Engine, free: bool) -> Result<Vec<Array>, String> {
         let (graph, fed) = self.build(free)?;
         let options = Options { engine, threads: Some(1), ..Options::default() };
         let session = open(&graph, &options).map_err(|error| format!("opening: {error}"))?;
@@ -179,17 +179,13 @@ impl Case {
         session.run(&inputs, &names).map_err(|error| format!("running: {error}"))
     }
 
-    pub(crate) fn run_engine(&self, free: bool) -> Result<Vec<Array>, String> {
-        self.run(Engine::Rten, free)
-    }
-
     pub(crate) fn run_reference(&self) -> Result<Vec<Array>, String> {
         self.run(Engine::Reference, false).map_err(|error| format!("the interpreter: {error}"))
     }
 
-    /// Compares the engines.
-    pub(crate) fn check(&self, free: bool) -> Result<(), String> {
-        compare(&self.run_engine(free)?, &self.run_reference()?, self.tolerance)
+    /// Compares an engine with the interpreter.
+    pub(crate) fn check(&self, engine: Engine, free: bool) -> Result<(), String> {
+        compare(&self.run(engine, free)?, &self.run_reference()?, self.tolerance)
     }
 }
 

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod case;
+#[path = "../engines/mod.rs"]
+mod engines;
 mod elementwise;
 mod layout;
 mod reductions;
@@ -21,20 +23,24 @@ fn cases() -> Vec<Case> {
 #[test]
 fn every_operator_agrees_with_the_interpreter() {
     let mut failures = Vec::new();
+    let mut checked = 0;
     let cases = cases();
     let only = std::env::var("CASE").ok();
-    for case in &cases {
-        if only.as_ref().is_some_and(|only| !case.operator.contains(only.as_str())) {
-            continue;
-        }
-        for free in [false, true] {
-            if let Err(failure) = case.check(free) {
-                let sizes = if free { "sizes free" } else { "sizes known" };
-                failures.push(format!("{case} ({sizes}): {failure}"));
+    for engine in engines::tested() {
+        for case in &cases {
+            if only.as_ref().is_some_and(|only| !case.operator.contains(only.as_str())) {
+                continue;
+            }
+            for free in [false, true] {
+                checked += 1;
+                if let Err(failure) = case.check(engine, free) {
+                    let sizes = if free { "sizes free" } else { "sizes known" };
+                    failures.push(format!("{} {case} ({sizes}): {failure}", engine.name()));
+                }
             }
         }
     }
-    assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), 2 * cases.len(), failures.join("\n"));
+    assert!(failures.is_empty(), "{} of {checked}:\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]
@@ -67,9 +73,11 @@ fn a_wrong_lowering_is_caught() {
                 .int("count_include_pad", 1),
         ),
     ];
-    for (right, wrong) in pairs {
-        let computed = right.run_engine(false).unwrap();
-        assert!(compare(&computed, &right.run_reference().unwrap(), right.tolerance).is_ok(), "{right}");
-        assert!(compare(&computed, &wrong.run_reference().unwrap(), right.tolerance).is_err(), "{wrong}");
+    for engine in engines::tested() {
+        for (right, wrong) in &pairs {
+            let computed = right.run(engine, false).unwrap();
+            assert!(compare(&computed, &right.run_reference().unwrap(), right.tolerance).is_ok(), "{right}");
+            assert!(compare(&computed, &wrong.run_reference().unwrap(), right.tolerance).is_err(), "{wrong}");
+        }
     }
 }
