@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use pellucid_compile::methods::{ALL, Form, Settings};
-use pellucid_compile::{Collect, CompileError, Method, Options, Request, Target, artefact, program, raise};
+use pellucid_compile::{
+    Collect, CompileError, Draws, Method, Options, Request, Target, artefact, program, raise,
+};
 use pellucid_graph::{Graph, NewNode, onnx};
 use pellucid_testkit::golden;
 
@@ -30,12 +32,12 @@ fn changed(source: &Graph, result: &Graph) -> Option<String> {
 fn methods() -> Vec<(&'static str, Method)> {
     ALL.iter()
         .filter_map(|definition| {
-            let Form::Compiled(build) = definition.form else { return None };
+            let Form::Compiled(_) = definition.form else { return None };
             let fixed = definition.parameters.iter().any(|parameter| parameter.name == "quadrature");
             let given: Vec<(String, String)> =
                 fixed.then(|| ("quadrature".to_owned(), "gauss-legendre".to_owned())).into_iter().collect();
             let settings = Settings::new(definition, &given).unwrap();
-            Some((definition.name, build(&settings).unwrap()))
+            Some((definition.name, definition.method(&settings).unwrap()?))
         })
         .collect()
 }
@@ -49,7 +51,9 @@ fn the_source_is_an_untouched_prefix_of_every_compiled_graph() {
         let source = raise(&graph).unwrap();
         for (name, method) in methods() {
             let request = Request { target: Target::Input, ..Request::default() };
-            let options = Options { request: request.clone(), ..Options::default() };
+            let samples = method.points.samples().unwrap_or_default();
+            let draws = Draws { pick: vec![0; samples], position: vec![0.5; samples] };
+            let options = Options { request: request.clone(), draws, ..Options::default() };
             let graphs = [
                 program(&source, &method, &request).map(|program| program.graph),
                 artefact(&source, &method, &options).map(|artefact| artefact.graph),

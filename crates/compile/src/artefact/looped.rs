@@ -6,7 +6,7 @@ use super::body::{Body, Place};
 use super::{Artefact, Baseline, Making};
 use crate::build::{Keep, Var, signed};
 use crate::error::{CompileError, Result};
-use crate::method::{Nodes, Points, Statistic};
+use crate::method::{Nodes, Statistic};
 use crate::program::moved;
 use crate::readout::Readout;
 use crate::score::{self, Aim};
@@ -229,8 +229,9 @@ impl<'a> Looped<'a> {
             initial.push(self.zeros(*element, shape, outside.scores[0])?);
         }
         let mut carried = self.repeat(trips, &initial, graph)?.into_iter();
-        let count = trips.cast(builder.var(self.making.scored.value).element());
-        let averaged = !matches!(self.making.method.points, Points::Path { .. });
+        // Drawn points all count alike; those of a path were weighed.
+        let drawn = self.making.method.points.samples().is_some();
+        let count = drawn.then(|| trips.cast(builder.var(self.making.scored.value).element()));
         let mut values = vec![Vec::new(); self.making.collected.len()];
         let mut next = |shape: &Shape| -> Result<Var<'a>> {
             let value = carried.next().ok_or_else(|| CompileError::Emitted("a Loop is short".to_owned()))?;
@@ -242,12 +243,12 @@ impl<'a> Looped<'a> {
             for values in &mut values {
                 let Some(shape) = shapes.next() else { break };
                 let first = next(shape)?;
-                values.push(match self.making.method.statistic {
-                    // Mean and sum of squared deviations were carried.
-                    Statistic::Variance => next(shapes.next().unwrap_or(shape))? / count,
-                    _ if averaged => first / count,
+                // Of a variance, the mean and the sum of squared deviations were carried.
+                let sum = match self.making.method.statistic {
+                    Statistic::Variance => next(shapes.next().unwrap_or(shape))?,
                     _ => first,
-                });
+                };
+                values.push(count.map_or(sum, |count| sum / count));
             }
         }
         let ends = shapes.map(next).collect::<Result<_>>()?;

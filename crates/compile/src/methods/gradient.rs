@@ -20,7 +20,5 @@ pub(super) const DEFINITION: Definition = Definition {
     signed: true,
     baseline: false,
     layer: false,
-    form: Form::Compiled(|_| {
-        Ok(Method::GRADIENT)
-    }),
+    form: Form::Compiled(|_| Ok(Method::GRADIENT)),
 };

@@ -4,21 +4,28 @@
 //! documentation, server, Python and property tests all read this registry.
 
 mod deconvnet;
+mod expected_gradients;
 mod grad_cam;
 mod grad_cam_plus_plus;
 mod gradient;
+mod gradient_shap;
 mod guided_backprop;
 mod hires_cam;
 mod input_x_gradient;
 mod integrated_gradients;
 mod layer_cam;
+mod points;
 mod smoothgrad;
+mod squaregrad;
+mod vargrad;
 mod xgrad_cam;
 
 use std::collections::BTreeMap;
 
+pub use points::COMMON;
+
 use crate::error::{CompileError, Result};
-use crate::method::Method;
+use crate::method::{Method, Points};
 use crate::suggest::nearest;
 
 /// Where a method comes from.
@@ -39,6 +46,8 @@ pub struct Source {
 pub enum Claim {
     /// Σ values = score − baseline score, up to the quadrature error.
     Completeness,
+    /// The same in expectation over what is drawn: the gap is a few of its standard errors.
+    ExpectedCompleteness,
     /// The attribution of a·f + b·g is a times that of f plus b times that of g.
     Linearity,
     /// Two graphs that compute the same function get the same attribution.
@@ -52,6 +61,7 @@ impl Claim {
     pub fn name(self) -> &'static str {
         match self {
             Self::Completeness => "completeness",
+            Self::ExpectedCompleteness => "completeness-in-expectation",
             Self::Linearity => "linearity",
             Self::ImplementationInvariance => "implementation-invariance",
             Self::Dummy => "dummy",
@@ -135,18 +145,54 @@ pub struct Definition {
     pub form: Form,
 }
 
+impl Definition {
+    /// The compiled method that `settings` ask for, wrapped in the points that they ask for; `None` for methods that
+    /// run on the host.
+    ///
+    /// # Errors
+    /// Settings that contradict each other.
+    pub fn method(&self, settings: &Settings) -> Result<Option<Method>> {
+        match self.form {
+            Form::Compiled(build) => points::wrap(self, settings, build(settings)?).map(Some),
+            Form::Host => Ok(None),
+        }
+    }
+
+    /// Keys of [`COMMON`] that it takes besides its own parameters.
+    pub fn common(&self) -> impl Iterator<Item = &'static Parameter> {
+        points::common(self)
+    }
+
+    /// Whether it draws from a background.
+    pub fn background(&self) -> bool {
+        let method = Settings::new(self, &[]).and_then(|settings| self.method(&settings));
+        method.is_ok_and(|method| {
+            method.is_some_and(|method| matches!(method.points, Points::Background { .. }))
+        })
+    }
+}
+
+/// The compiled method named `name`.
+pub fn find_compiled(name: &str) -> Option<&'static Definition> {
+    ALL.iter().copied().find(|definition| definition.name == name)
+}
+
 /// Every compiled method, sorted by name.
 pub const ALL: &[&Definition] = &[
     &deconvnet::DEFINITION,
+    &expected_gradients::DEFINITION,
     &grad_cam::DEFINITION,
     &grad_cam_plus_plus::DEFINITION,
     &gradient::DEFINITION,
+    &gradient_shap::DEFINITION,
     &guided_backprop::DEFINITION,
     &hires_cam::DEFINITION,
     &input_x_gradient::DEFINITION,
     &integrated_gradients::DEFINITION,
     &layer_cam::DEFINITION,
     &smoothgrad::DEFINITION,
+    &squaregrad::DEFINITION,
+    &vargrad::DEFINITION,
     &xgrad_cam::DEFINITION,
 ];
 
@@ -162,12 +208,11 @@ impl Settings {
     pub fn new(definition: &Definition, given: &[(String, String)]) -> Result<Self> {
         let mut settings = Self::default();
         for parameter in definition.parameters {
-            if !parameter.default.is_empty() {
-                settings.values.insert(parameter.name.to_owned(), parameter.default.to_owned());
-            }
+            settings.fill(parameter);
         }
         for (key, value) in given {
-            let Some(parameter) = definition.parameters.iter().find(|parameter| parameter.name == key) else {
+            let mut known = definition.parameters.iter().chain(points::common(definition));
+            let Some(parameter) = known.find(|parameter| parameter.name == key) else {
                 return Err(CompileError::Setting(unknown_key(definition, key)));
             };
             if settings.given.contains(key) {
@@ -177,7 +222,15 @@ impl Settings {
             settings.values.insert(key.clone(), value.clone());
             settings.given.push(key.clone());
         }
+        points::settle(definition, &mut settings)?;
         Ok(settings)
+    }
+
+    /// Puts a parameter's default where it has no value yet.
+    fn fill(&mut self, parameter: &Parameter) {
+        if !parameter.default.is_empty() {
+            self.values.entry(parameter.name.to_owned()).or_insert_with(|| parameter.default.to_owned());
+        }
     }
 
     /// Every key and value, sorted.
@@ -222,7 +275,8 @@ impl Settings {
 }
 
 fn unknown_key(definition: &Definition, key: &str) -> String {
-    let names: Vec<&str> = definition.parameters.iter().map(|parameter| parameter.name).collect();
+    let known = definition.parameters.iter().chain(points::common(definition));
+    let names: Vec<&str> = known.map(|parameter| parameter.name).collect();
     if names.is_empty() {
         return format!("{} has no key {key:?}; it takes none", definition.name);
     }
@@ -292,11 +346,11 @@ mod tests {
         };
         assert_eq!(
             set("stps", "3"),
-            "integrated-gradients has no key \"stps\"; did you mean \"steps\"? it takes: quadrature, steps, tolerance, chunk"
+            "integrated-gradients has no key \"stps\"; did you mean \"steps\"? it takes: quadrature, steps, tolerance, chunk, points, samples, noise"
         );
         assert_eq!(
             set("zzz", "3"),
-            "integrated-gradients has no key \"zzz\"; it takes: quadrature, steps, tolerance, chunk"
+            "integrated-gradients has no key \"zzz\"; it takes: quadrature, steps, tolerance, chunk, points, samples, noise"
         );
         assert_eq!(set("steps", "many"), "steps=many: expected a whole number from 2 to 100000");
         assert_eq!(

@@ -4,7 +4,8 @@
 use ndarray::ArrayD;
 use pellucid_compile::methods::{ALL, Form};
 use pellucid_compile::{
-    Artefact, Baseline, Collect, CompileError, Options, Points, Quadrature, Request, artefact, lower, program,
+    Artefact, Baseline, Collect, CompileError, Draws, Options, Points, Quadrature, Request, artefact, lower,
+    program,
 };
 use pellucid_graph::{Attribute, Graph, operators};
 use pellucid_reference::{Array, run};
@@ -31,6 +32,7 @@ fn run_artefact(source: &Graph, made: &Artefact, case: &Case) -> (ArrayD<f64>, f
             "target" => Array::Int(ndarray::arr1(&case.target).into_dyn()),
             "baseline" => Array::Float(case.baseline.clone()),
             "noise" => Array::Float(case.noise.clone()),
+            "background" => Array::Float(case.background.clone()),
             other => panic!("an artefact takes {other}"),
         };
         given.push((graph.find(name).unwrap(), array));
@@ -62,6 +64,27 @@ fn assert_same(what: &str, found: &(ArrayD<f64>, f64), expected: &Attribution) {
     assert!((found.1 - expected.score).abs() <= 1e-12 * expected.score.abs().max(1.0), "{what}: score");
 }
 
+/// Every compiled method, and those that are evaluated once wrapped in points.
+fn subjects(graph: &Graph) -> Vec<Subject> {
+    let mut subjects = Vec::new();
+    for definition in ALL.iter().filter(|d| matches!(d.form, Form::Compiled(_))) {
+        let plain = Subject::of(definition);
+        if program(graph, &plain.method, &Request::default()).is_err()
+            && plain.method.collect != Collect::Inputs
+        {
+            // A vector has no layer to look at.
+            continue;
+        }
+        if plain.method.points == Points::Once {
+            subjects.push(Subject::wrapped(definition, &[("points", "smooth"), ("samples", "3")]));
+            subjects
+                .push(Subject::wrapped(definition, &[("points", "path"), ("quadrature", "gauss-legendre")]));
+        }
+        subjects.push(plain);
+    }
+    subjects
+}
+
 #[test]
 fn artefacts_are_what_the_host_computes() {
     let mut said = 0;
@@ -70,8 +93,8 @@ fn artefacts_are_what_the_host_computes() {
         let config = config(seed);
         let graph = network(&mut random, &config);
         let case = Case::random(&mut random, &graph, config.classes);
-        for definition in ALL.iter().filter(|d| matches!(d.form, Form::Compiled(_)) && !d.layer) {
-            let subject = Subject::of(definition).with_method(|method| {
+        for subject in subjects(&graph) {
+            let subject = subject.with_method(|method| {
                 if let Points::Path { steps, quadrature } = &mut method.points {
                     *steps = 5;
                     if seed % 2 == 1 {
@@ -84,7 +107,12 @@ fn artefacts_are_what_the_host_computes() {
             let chunks: &[usize] =
                 if matches!(subject.method.points, Points::Path { .. }) { &[1, 3] } else { &[1] };
             for &chunk in chunks {
-                let options = Options { chunk, baseline: Baseline::Input, ..Options::default() };
+                let options = Options {
+                    chunk,
+                    baseline: Baseline::Input,
+                    draws: case.draws.clone(),
+                    ..Options::default()
+                };
                 let made = artefact(&graph, &subject.method, &options).unwrap();
                 let found = run_artefact(&graph, &made, &case);
                 assert_same(&format!("seed {seed}, {}, chunk {chunk}", subject.name), &found, &expected);
@@ -134,7 +162,8 @@ fn what_is_emitted_is_standard() {
                 let operator = operators::lookup(&node.operator).unwrap();
                 assert!(operator.since <= 18, "{} emits {}", definition.name, node.operator);
             }
-            let made = artefact(&graph, &method, &Options::default()).unwrap();
+            let draws = Draws { pick: vec![0; 3], position: vec![0.5; 3] };
+            let made = artefact(&graph, &method, &Options { draws, ..Options::default() }).unwrap();
             let strangers = too_new(&lower(&made.graph).unwrap());
             assert!(strangers.is_empty(), "{}: {strangers:?}", definition.name);
         }

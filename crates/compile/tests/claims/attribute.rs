@@ -1,8 +1,8 @@
 //! A method run by hand: the compiled program in the `f64` interpreter, and the sums that a host makes of its signals.
 
 use ndarray::{ArrayD, Axis, concatenate};
-use pellucid_compile::methods::{Claim, Definition, Form, Settings};
-use pellucid_compile::{Method, Nodes, Points, Program, Readout, Request, nodes, program};
+use pellucid_compile::methods::{Claim, Definition, Settings};
+use pellucid_compile::{Draws, Method, Nodes, Points, Program, Readout, Request, Statistic, nodes, program};
 use pellucid_graph::{Dim, Graph};
 use pellucid_reference::{Array, run};
 use pellucid_testkit::random_graph::{Random, input_for};
@@ -31,7 +31,11 @@ pub(crate) struct Subject {
 impl Subject {
     /// A method of the registry, with settings that need no decision while running.
     pub(crate) fn of(definition: &Definition) -> Self {
-        let Form::Compiled(build) = definition.form else { panic!("{} runs on the host", definition.name) };
+        Self::wrapped(definition, &[])
+    }
+
+    /// The same with some settings given, such as `points=smooth`.
+    pub(crate) fn wrapped(definition: &Definition, settings: &[(&str, &str)]) -> Self {
         let mut given = Vec::new();
         for parameter in definition.parameters {
             match parameter.name {
@@ -41,7 +45,10 @@ impl Subject {
                 _ => {}
             }
         }
-        let method = build(&Settings::new(definition, &given).unwrap()).unwrap();
+        given.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let settings = Settings::new(definition, &given).unwrap();
+        let method = definition.method(&settings).unwrap();
+        let method = method.unwrap_or_else(|| panic!("{} runs on the host", definition.name));
         Self { name: definition.name, method, fault: Fault::None }
     }
 
@@ -80,6 +87,9 @@ pub(crate) struct Case {
     pub(crate) baseline: ArrayD<f64>,
     /// [samples, n, …].
     pub(crate) noise: ArrayD<f64>,
+    /// [k, …].
+    pub(crate) background: ArrayD<f64>,
+    pub(crate) draws: Draws,
     pub(crate) target: Vec<i64>,
 }
 
@@ -94,8 +104,11 @@ impl Case {
         let samples: Vec<ArrayD<f64>> = (0..3).map(|_| draw() * 0.3).collect();
         let views: Vec<_> = samples.iter().map(|sample| sample.view().insert_axis(Axis(0))).collect();
         let noise = concatenate(Axis(0), &views).unwrap();
+        let background = concatenate(Axis(0), &[x.view(), draw().view()]).unwrap();
         let target = (0..2).map(|_| i64::try_from(random.below(classes)).unwrap()).collect();
-        Self { x, baseline, noise, target }
+        let pick = (0..3).map(|_| i64::try_from(random.below(1 << 20)).unwrap()).collect();
+        let position = (0..3).map(|_| random.between(0.0, 1.0)).collect();
+        Self { x, baseline, noise, background, draws: Draws { pick, position }, target }
     }
 }
 
@@ -169,32 +182,77 @@ impl Runner {
         (float(0).iter().copied().collect(), float(1).clone())
     }
 
-    /// The weighted mean signal over the points of a path, the scores at its ends.
+    /// The weighted mean readout over the points of a path, the scores at its ends.
     pub(crate) fn path(&self, case: &Case, rule: &Nodes) -> Attribution {
         let difference = &case.x - &case.baseline;
         let mut points = vec![case.x.clone(), case.baseline.clone()];
         points.extend(rule.positions.iter().map(|at| &case.baseline + &(&difference * *at)));
         let found = self.at(&points, &case.target);
-        let mut mean = ArrayD::<f64>::zeros(case.x.raw_dim());
-        for ((_, signal), weight) in found[2..].iter().zip(&rule.weights) {
-            mean += &(signal * *weight);
-        }
-        assert_eq!(self.method.readout, Readout::TimesDifference, "the readout of every path method so far");
-        Attribution { values: mean * difference, score: found[0].0, baseline_score: found[1].0 }
+        let compared = self.method.readout == Readout::TimesDifference;
+        let readouts: Vec<ArrayD<f64>> = found[2..]
+            .iter()
+            .map(|(_, signal)| if compared { signal * &difference } else { signal.clone() })
+            .collect();
+        let values = statistic(self.method.statistic, &readouts, &rule.weights);
+        Attribution { values, score: found[0].0, baseline_score: found[1].0 }
     }
 
     fn noise(&self, case: &Case) -> Attribution {
         let points: Vec<ArrayD<f64>> = case.noise.axis_iter(Axis(0)).map(|noise| &case.x + &noise).collect();
+        let readouts: Vec<ArrayD<f64>> =
+            self.at(&points, &case.target).into_iter().map(|(_, readout)| readout).collect();
+        self.averaged(case, &readouts)
+    }
+
+    /// Points between drawn rows of the background and the input, with noise where the method has some.
+    pub(crate) fn background(&self, case: &Case, draws: &Draws) -> Attribution {
+        let rows = case.background.shape()[0];
+        let (mut points, mut differences) = (Vec::new(), Vec::new());
+        for (sample, (pick, position)) in draws.pick.iter().zip(&draws.position).enumerate() {
+            let row = usize::try_from(*pick).unwrap() % rows;
+            let b = case.background.index_axis(Axis(0), row).insert_axis(Axis(0)).to_owned();
+            let mut x = case.x.clone();
+            if self.method.points.has_noise() {
+                x += &case.noise.index_axis(Axis(0), sample);
+            }
+            let difference = x - &b;
+            points.push(&b + &(&difference * *position));
+            differences.push(difference);
+        }
         let found = self.at(&points, &case.target);
-        let mut mean = ArrayD::<f64>::zeros(case.x.raw_dim());
-        for (_, signal) in &found {
-            mean += &(signal / points.len() as f64);
-        }
+        let readouts: Vec<ArrayD<f64>> =
+            found.iter().zip(&differences).map(|((_, signal), difference)| signal * difference).collect();
+        self.averaged(case, &readouts)
+    }
+
+    fn averaged(&self, case: &Case, readouts: &[ArrayD<f64>]) -> Attribution {
+        let weights = vec![1.0 / readouts.len() as f64; readouts.len()];
+        let values = statistic(self.method.statistic, readouts, &weights);
         let score = self.once(&case.x, &case.target).0;
-        if self.method.readout == Readout::TimesInput {
-            mean *= &case.x;
+        Attribution { values, score, baseline_score: 0.0 }
+    }
+}
+
+/// What becomes of readouts, by the definition.
+fn statistic(statistic: Statistic, readouts: &[ArrayD<f64>], weights: &[f64]) -> ArrayD<f64> {
+    let mean = |power: i32| {
+        let mut sum = ArrayD::<f64>::zeros(readouts[0].raw_dim());
+        for (readout, weight) in readouts.iter().zip(weights) {
+            sum += &(readout.mapv(|value| value.powi(power)) * *weight);
         }
-        Attribution { values: mean, score, baseline_score: 0.0 }
+        sum
+    };
+    match statistic {
+        Statistic::Mean => mean(1),
+        Statistic::MeanSquare => mean(2),
+        Statistic::Variance => {
+            let center = mean(1);
+            let mut sum = ArrayD::<f64>::zeros(readouts[0].raw_dim());
+            for (readout, weight) in readouts.iter().zip(weights) {
+                sum += &((readout - &center).mapv(|value| value * value) * *weight);
+            }
+            sum
+        }
     }
 }
 
@@ -214,6 +272,13 @@ pub(crate) fn attribute(subject: &Subject, graph: &Graph, case: &Case) -> Attrib
             runner.path(case, &rule)
         }
         Points::Noise { .. } => runner.noise(case),
+        Points::Background { .. } => {
+            let mut found = runner.background(case, &case.draws);
+            if let Fault::Weights(sum) = subject.fault {
+                found.values *= sum;
+            }
+            found
+        }
     };
     match subject.fault {
         Fault::None | Fault::Weights(_) => {}

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use ndarray::{ArrayD, Axis};
-use pellucid_compile::{Builder, Points, Quadrature, nodes};
+use pellucid_compile::{Builder, Draws, Points, Quadrature, nodes};
 use pellucid_graph::{Dim, ElementType, Graph};
-use pellucid_testkit::random_graph::{Config, Functions, Input, REWRITES, Random, network};
+use pellucid_testkit::random_graph::{Config, Functions, Input, REWRITES, Random, Rows, network};
 
 use crate::attribute::{Attribution, Case, Runner, Subject, attribute, largest, sizes};
 
@@ -63,6 +63,52 @@ pub(crate) fn completeness(subject: &Subject) -> Result<(), String> {
         }
     }
     tell("completeness", subject, &failures, checked)
+}
+
+/// Σ values = score − mean score of the background within 5 of its standard errors, over 2,000 drawn points; the
+/// standard error itself is below a tenth of what is spread over the values.
+pub(crate) fn expected_completeness(subject: &Subject) -> Result<(), String> {
+    const SAMPLES: usize = 2000;
+    let mut failures = Vec::new();
+    let mut checked = 0;
+    for seed in 0..NETWORKS {
+        let mut random = Random::new(6000 + seed);
+        let config = Config { rows: Rows::Symbolic, ..config(seed, Functions::Any) };
+        let graph = network(&mut random, &config);
+        let case = Case::random(&mut random, &graph, config.classes);
+        let runner = Runner::new(&graph, &subject.method);
+        let rows = case.background.shape()[0];
+        let scores: f64 = runner
+            .at(&[case.background.clone()], &vec![case.target[0]; rows])
+            .iter()
+            .chain(&runner.at(&[case.background.clone()], &vec![case.target[1]; rows]))
+            .map(|(score, _)| score / rows as f64)
+            .sum();
+        // Batches of points, so that the spread of their sums is known.
+        let mut sums = Vec::new();
+        for _ in 0..SAMPLES / 100 {
+            let pick = (0..100).map(|_| i64::try_from(random.below(1 << 20)).unwrap()).collect();
+            let position = (0..100).map(|_| random.between(0.0, 1.0)).collect();
+            let mut here = case.clone();
+            here.draws = Draws { pick, position };
+            let found = attribute(subject, &graph, &here);
+            if largest(&found.values) > NOTHING {
+                sums.push(found.score - scores - found.values.sum());
+            }
+        }
+        if sums.len() < 2 {
+            continue;
+        }
+        checked += 1;
+        let count = sums.len() as f64;
+        let mean = sums.iter().sum::<f64>() / count;
+        let spread = sums.iter().map(|sum| (sum - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        let error = (spread / count).sqrt();
+        if mean.is_nan() || mean.abs() > 5.0 * error + 1e-9 {
+            failures.push(format!("seed {seed}: the gap is {mean}, its standard error {error}"));
+        }
+    }
+    tell("completeness in expectation", subject, &failures, checked)
 }
 
 /// Halves the path until rules of 8 and 16 points agree, which they do not across a kink between their points; then

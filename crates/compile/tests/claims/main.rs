@@ -8,7 +8,7 @@ mod attribute;
 mod check;
 mod snapshots;
 
-use pellucid_compile::methods::{ALL, Claim};
+use pellucid_compile::methods::{ALL, Claim, find_compiled};
 use pellucid_compile::rules::{Rule, RuleMap};
 use pellucid_compile::step::{Signals, Step};
 use pellucid_compile::{CompileError, Var};
@@ -21,6 +21,7 @@ type Checker = fn(&Subject) -> Result<(), String>;
 fn checkers(claim: Claim) -> Vec<Checker> {
     match claim {
         Claim::Completeness => vec![check::completeness, check::completeness_across_kinks],
+        Claim::ExpectedCompleteness => vec![check::expected_completeness],
         Claim::Linearity => vec![check::linearity],
         Claim::ImplementationInvariance => vec![check::implementation_invariance],
         Claim::Dummy => vec![check::dummy],
@@ -41,6 +42,11 @@ fn holds(claim: Claim) {
 #[test]
 fn values_sum_to_the_difference_of_scores() {
     holds(Claim::Completeness);
+}
+
+#[test]
+fn values_sum_to_the_difference_of_scores_in_expectation() {
+    holds(Claim::ExpectedCompleteness);
 }
 
 #[test]
@@ -100,6 +106,30 @@ fn weights_that_do_not_sum_to_one_are_caught_across_kinks() {
 }
 
 #[test]
+fn a_method_that_is_not_complete_in_expectation_is_caught() {
+    let honest = Subject::named("expected-gradients");
+    is_caught(Claim::ExpectedCompleteness, &too_much("expected-gradients").with_fault(Fault::Weights(0.9)));
+    is_caught(Claim::ExpectedCompleteness, &honest.with_fault(Fault::Added(0.1)));
+    let guided = Subject::named("guided-backprop").method.rules;
+    is_caught(Claim::ExpectedCompleteness, &honest.with_method(|method| method.rules = guided));
+}
+
+/// What wraps a method keeps the claims of what it then is: the gradient over a path is integrated gradients.
+#[test]
+fn wrapped_gradients_keep_the_claims_of_the_methods_they_are() {
+    let gradient = find_compiled("gradient").unwrap();
+    let path =
+        Subject::wrapped(gradient, &[("points", "path"), ("quadrature", "gauss-legendre"), ("steps", "64")]);
+    assert_eq!(path.method.points, Subject::named("integrated-gradients").method.points);
+    check::completeness(&path).unwrap();
+    let smooth = Subject::wrapped(gradient, &[("points", "smooth"), ("samples", "3")]);
+    for subject in [path, smooth] {
+        check::linearity(&subject).unwrap();
+        check::dummy(&subject).unwrap();
+    }
+}
+
+#[test]
 fn a_method_that_is_not_linear_is_caught() {
     is_caught(Claim::Linearity, &Subject::named("guided-backprop"));
     is_caught(Claim::Linearity, &Subject::named("deconvnet"));
@@ -127,7 +157,13 @@ fn a_method_that_gives_to_unused_inputs_is_caught() {
 /// A claim that no method makes would be checked by nobody.
 #[test]
 fn every_claim_is_made() {
-    let claims = [Claim::Completeness, Claim::Linearity, Claim::ImplementationInvariance, Claim::Dummy];
+    let claims = [
+        Claim::Completeness,
+        Claim::ExpectedCompleteness,
+        Claim::Linearity,
+        Claim::ImplementationInvariance,
+        Claim::Dummy,
+    ];
     for claim in claims {
         assert!(ALL.iter().any(|definition| definition.claims.contains(&claim)), "{}", claim.name());
     }
