@@ -53,6 +53,7 @@ HERE = Path(__file__).resolve().parent
 NETWORKS = ("cnn", "softmax_head", "convolutions", "depthwise", "squeeze_excite", "residual", "dense", "conv1d", "conv3d")
 # Networks whose every function is linear or a rectifier, so that FullGrad's paper speaks of them.
 RECTIFIERS_ONLY = ("mlp", "cnn", "convolutions", "depthwise", "residual", "dense", "conv1d", "conv3d")
+BIASED = ("convolutions", "conv1d", "conv3d")  # convolutions that have a bias of their own before BatchNorm
 TOOL = 1e-4  # of each row's maximum: the tool rounds to float32 on the way
 LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
@@ -375,6 +376,10 @@ def cases(spec, network):
         for form in ("channel", "layer", "signed"):
             settings = {"form": "signed"} if form == "signed" else {"form": "saliency", "rescale": form}
             case(f"full-grad:{form}", "full-grad", settings)
+            # Folding joins the bias of a convolution and of its BatchNorm: the magnitude of a sum is not the sum of
+            # magnitudes.
+            if form != "signed" and spec.name in BIASED:
+                found[-1]["unfolded_only"] = True
     return found
 
 

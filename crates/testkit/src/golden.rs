@@ -33,6 +33,7 @@ pub struct Golden {
     /// The class explained, one a row: `[n]`.
     pub target: ArrayD<i64>,
     arrays: BTreeMap<String, ArrayD<f64>>,
+    classes: BTreeMap<String, ArrayD<i64>>,
 }
 
 /// One exported file of a network.
@@ -88,6 +89,11 @@ pub struct Case {
     noise: Option<String>,
     /// The module explained, for layer methods; [`Variant::layers`] gives its value.
     pub layer: Option<String>,
+    /// Whether the array holds for files whose `BatchNormalization` was not folded only.
+    #[serde(default)]
+    pub unfolded_only: bool,
+    /// The key of the classes explained, where they are not the network's own.
+    target: Option<String>,
 }
 
 /// Steps of SGD on the mean cross-entropy: v ← momentum · v + g, w ← w − `learning_rate` · v.
@@ -116,6 +122,19 @@ struct Index {
     networks: Vec<Entry>,
 }
 
+/// Cases that were made apart, for networks of the index.
+#[derive(Deserialize)]
+struct More {
+    networks: Vec<MoreCases>,
+}
+
+#[derive(Deserialize)]
+struct MoreCases {
+    name: String,
+    arrays: String,
+    cases: Vec<Case>,
+}
+
 #[derive(Deserialize)]
 struct Entry {
     name: String,
@@ -133,10 +152,14 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../goldens")
 }
 
-fn index() -> Index {
-    let file = folder().join("index.json");
+fn parsed<T: serde::de::DeserializeOwned>(file: &str) -> T {
+    let file = folder().join(file);
     let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+}
+
+fn index() -> Index {
+    parsed("index.json")
 }
 
 /// The tolerances that go with the vectors.
@@ -162,31 +185,49 @@ pub fn load_one(name: &str) -> Golden {
 }
 
 fn read(entry: Entry) -> Golden {
-    let path = folder().join(&entry.arrays);
-    let broken = |what: &dyn std::fmt::Display| -> ! { panic!("{}: {what}", path.display()) };
-    let file = File::open(&path).unwrap_or_else(|e| broken(&e));
-    let mut npz = NpzReader::new(file).unwrap_or_else(|e| broken(&e));
-    let names = npz.names().unwrap_or_else(|e| broken(&e));
     let mut arrays = BTreeMap::new();
-    let mut target = None;
-    for name in names {
-        if name == "target" {
-            target = Some(npz.by_name(&name).unwrap_or_else(|e| broken(&e)));
-        } else {
-            let array = npz.by_name(&name).unwrap_or_else(|e| broken(&e));
-            arrays.insert(name, array);
-        }
+    let mut classes = BTreeMap::new();
+    read_arrays(&entry.arrays, &mut arrays, &mut classes);
+    let mut cases = entry.cases;
+    for more in parsed::<More>("cam.json").networks.into_iter().filter(|more| more.name == entry.name) {
+        read_arrays(&more.arrays, &mut arrays, &mut classes);
+        cases.extend(more.cases);
     }
     Golden {
-        target: target.unwrap_or_else(|| broken(&"holds no `target`")),
+        target: classes
+            .get("target")
+            .cloned()
+            .unwrap_or_else(|| panic!("{} holds no `target`", entry.arrays)),
         name: entry.name,
         covers: entry.covers,
         smooth: entry.smooth,
         last_spatial: entry.last_spatial,
         training: entry.training,
         variants: entry.variants,
-        cases: entry.cases,
+        cases,
         arrays,
+        classes,
+    }
+}
+
+/// Adds a file's arrays: classes, whose keys end in `target`, and all others.
+fn read_arrays(
+    file: &str,
+    arrays: &mut BTreeMap<String, ArrayD<f64>>,
+    classes: &mut BTreeMap<String, ArrayD<i64>>,
+) {
+    let path = folder().join(file);
+    let broken = |what: &dyn std::fmt::Display| -> ! { panic!("{}: {what}", path.display()) };
+    let file = File::open(&path).unwrap_or_else(|e| broken(&e));
+    let mut npz = NpzReader::new(file).unwrap_or_else(|e| broken(&e));
+    for name in npz.names().unwrap_or_else(|e| broken(&e)) {
+        if name.rsplit(':').next() == Some("target") {
+            let array = npz.by_name(&name).unwrap_or_else(|e| broken(&e));
+            classes.insert(name, array);
+        } else {
+            let array = npz.by_name(&name).unwrap_or_else(|e| broken(&e));
+            arrays.insert(name, array);
+        }
     }
 }
 
@@ -203,6 +244,15 @@ impl Golden {
     /// The input, `[n, …]`; its numbers are float32 numbers.
     pub fn input(&self) -> &ArrayD<f64> {
         self.array("input")
+    }
+
+    /// The class explained in a case, one a row: `[n]`.
+    ///
+    /// # Panics
+    /// When the case names classes that are not there.
+    pub fn target_of(&self, case: &Case) -> &ArrayD<i64> {
+        let Some(key) = &case.target else { return &self.target };
+        self.classes.get(key).unwrap_or_else(|| panic!("{}: no classes are called `{key}`", self.name))
     }
 
     /// The baseline of a case, `[1, …]`, where its method has one.
@@ -314,10 +364,15 @@ mod tests {
             for case in &golden.cases {
                 let wanted = golden.array(&case.key);
                 assert_eq!(wanted.shape()[0], n, "{} {}", golden.name, case.key);
-                assert_eq!(case.layer.is_some(), case.method == "grad-cam");
+                assert_eq!(
+                    case.layer.is_some(),
+                    case.method.ends_with("-cam") || case.method.contains("-cam-")
+                );
+                assert_eq!(golden.target_of(case).shape(), [n]);
                 if let Some(layer) = &case.layer {
                     assert!(golden.variants.iter().all(|v| v.layers.contains_key(layer)));
-                } else {
+                }
+                if case.layer.is_none() && case.method != "full-grad" {
                     assert_eq!(wanted.shape(), golden.input().shape(), "{}", case.key);
                 }
                 assert_eq!(golden.noise(case).is_some(), case.method == "smoothgrad");
