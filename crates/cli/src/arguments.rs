@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use pellucid::{Device, Engine};
 
 /// Opens any trained model: how it predicts, what decided, and how far that can be trusted.
 #[derive(Debug, Parser)]
@@ -43,22 +45,15 @@ pub(crate) enum Command {
     Show(Show),
 }
 
-/// Engine that computes.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-pub(crate) enum EngineName {
-    /// Embedded, float32, several threads
-    #[default]
-    Rten,
-    /// Interpreter, float64, slow
-    Reference,
-}
-
 /// How models are run.
 #[derive(Debug, Args, Default)]
 pub(crate) struct Running {
     /// Engine that computes
-    #[arg(long, value_enum, default_value_t, help_heading = "Running")]
-    pub(crate) engine: EngineName,
+    #[arg(long, value_name = "NAME", value_parser = engine(), default_value = Engine::default().name(), help_heading = "Running")]
+    pub(crate) engine: Engine,
+    /// What it computes on: cpu; cuda, cuda:N, tensorrt or tensorrt:N where the engine has them (not tested)
+    #[arg(long, value_name = "DEVICE", value_parser = device, default_value_t, help_heading = "Running")]
+    pub(crate) device: Device,
     /// Threads; without it one a processor core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Running")]
     pub(crate) threads: Option<u16>,
@@ -213,6 +208,16 @@ pub(crate) struct Methods {
 pub(crate) struct Show {
     /// ONNX file
     pub(crate) model: PathBuf,
+}
+
+/// The engines, each with what it is.
+fn engine() -> impl TypedValueParser<Value = Engine> {
+    let values = Engine::ALL.map(|engine| PossibleValue::new(engine.name()).help(engine.summary()));
+    PossibleValuesParser::new(values).try_map(|name| Engine::named(&name).ok_or("it is no engine"))
+}
+
+fn device(text: &str) -> Result<Device, String> {
+    text.parse()
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -31,5 +31,5 @@ pub use input::{Inputs, Row, Shapes};
 pub use labels::Labels;
 pub use model::Model;
 pub use pellucid_compile::{Coverage, suggest};
-pub use pellucid_runtime::Engine;
+pub use pellucid_runtime::{Device, Engine};
 pub use write::{Format, Outputs};

@@ -71,6 +71,15 @@ impl Engine {
         }
     }
 
+    /// What it is, in a few words.
+    pub const fn summary(self) -> &'static str {
+        match self {
+            Self::Rten => "Embedded, float32, several threads",
+            Self::Onnxruntime => "Where its library is installed: float32, several threads, graphics cards",
+            Self::Reference => "Interpreter, float64, slow",
+        }
+    }
+
     /// The engine of a name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|engine| engine.name() == name)

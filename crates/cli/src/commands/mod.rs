@@ -10,9 +10,9 @@ pub(crate) mod show;
 
 use std::path::{Path, PathBuf};
 
-use pellucid::{Baseline, Engine, Error, Labels, Limits, Model, TargetChoice};
+use pellucid::{Baseline, Error, Labels, Limits, Model, TargetChoice};
 
-use crate::arguments::{Describing, EngineName, Running};
+use crate::arguments::{Describing, Running};
 
 /// Opens a model and adds what the arguments say of it.
 fn open(path: &Path, describing: &Describing) -> Result<Model, Error> {
@@ -25,10 +25,8 @@ fn open(path: &Path, describing: &Describing) -> Result<Model, Error> {
 
 fn limits(running: &Running) -> Limits {
     Limits {
-        engine: match running.engine {
-            EngineName::Rten => Engine::Rten,
-            EngineName::Reference => Engine::Reference,
-        },
+        engine: running.engine,
+        device: running.device,
         threads: running.threads.map(usize::from),
         memory: running.memory,
         batch: running.batch.and_then(|rows| usize::try_from(rows).ok()),

@@ -16,7 +16,7 @@ mod progress;
 
 use pellucid_compile::methods::{Definition, Form, Settings as Checked};
 use pellucid_compile::Method;
-use pellucid_runtime::{Engine, Options as EngineOptions};
+use pellucid_runtime::{Device, Engine, Options as EngineOptions};
 
 pub use baseline::Baseline;
 pub use explainer::Explainer;
@@ -36,6 +36,8 @@ use crate::npy;
 pub struct Limits {
     /// Engine.
     pub engine: Engine,
+    /// What the engine computes on.
+    pub device: Device,
     /// Threads; all processors where it is `None`.
     pub threads: Option<usize>,
     /// Most bytes that a run may take. Batches are split to fit; a single row that does not fit is refused.
@@ -46,7 +48,12 @@ pub struct Limits {
 
 impl Limits {
     pub(crate) fn engine_options(&self) -> EngineOptions {
-        EngineOptions { engine: self.engine, threads: self.threads, memory: self.memory }
+        EngineOptions {
+            engine: self.engine,
+            device: self.device,
+            threads: self.threads,
+            memory: self.memory,
+        }
     }
 }
 
