@@ -22,7 +22,8 @@ pub(crate) enum Command {
     /// Explain what a model says of inputs
     #[command(after_help = "Examples:\n  pellucid explain model.onnx cat.jpg -o report.html\n  \
         pellucid explain model.onnx cat.jpg --method grad-cam --target tabby -o cat.png\n  \
-        pellucid explain model.onnx rows.npz --method smoothgrad --set samples=50 -o out.npz")]
+        pellucid explain model.onnx rows.npz --method smoothgrad --set samples=50 -o out.npz\n  \
+        pellucid explain model.onnx cat.jpg --target 281-282,top1 --method guided-backprop --set points=smooth")]
     Explain(Explain),
     /// Compile a method into the model: prediction and attribution in one ONNX file
     #[command(
@@ -116,12 +117,16 @@ pub(crate) struct Explain {
     pub(crate) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) choosing: Choosing,
-    /// Class: top1, an index or a label; several separated by commas
+    /// Class: top1, top3, an index or a label; a contrast of two, such as 281-282 or tabby-"tiger cat"; several
+    /// separated by commas share the forward pass
     #[arg(long, value_name = "CLASS", default_value = "top1")]
     pub(crate) target: String,
     /// What the input is compared with: zero, mean, blur or a file
     #[arg(long, value_name = "zero|mean|blur|FILE", default_value = "zero")]
     pub(crate) baseline: String,
+    /// What baselines are drawn from, for methods that draw them: rows in a .npy or .npz file; zero without it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) background: Option<PathBuf>,
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -143,12 +148,20 @@ pub(crate) struct Compile {
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) choosing: Choosing,
-    /// Fix the class: top1, an index or a label; without it the file takes an input `target`
+    /// Fix the class as explain takes it; several give the attribution a leading axis; without it the file takes an
+    /// input `target`
     #[arg(long, value_name = "CLASS")]
     pub(crate) target: Option<String>,
     /// Fix the baseline: zero or a file; without it the file takes an input `baseline`
     #[arg(long, value_name = "zero|FILE")]
     pub(crate) baseline: Option<String>,
+    /// Fix the background of methods that draw baselines: zero or a file; without it the file takes an input
+    /// `background`
+    #[arg(long, value_name = "zero|FILE")]
+    pub(crate) background: Option<String>,
+    /// Seed of what is drawn while compiling
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
     /// ONNX file to write
     #[arg(short, long, value_name = "OUT.onnx")]
     pub(crate) output: PathBuf,

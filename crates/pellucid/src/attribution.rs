@@ -27,9 +27,15 @@ pub struct Attribution {
     pub gap: Option<Array1<f32>>,
     /// `[n]`: ‖`A_k` − `A_2k`‖₁ of nested quadrature rules. A small gap can hide errors that cancel; this cannot.
     pub quadrature_error: Option<Array1<f32>>,
-    /// Standard error of every value, for sampling methods; the shape of the first input.
-    pub std_error: Option<ArrayD<f32>>,
-    /// Evaluations of the model that were spent, over all rows.
+    /// `[n]`: standard error of the gap, for methods that are complete in expectation.
+    pub gap_std_error: Option<Array1<f32>>,
+    /// Standard error of every value, for sampling methods; of the shapes of `values`.
+    pub std_error: Option<Vec<ArrayD<f32>>>,
+    /// By input: along how many channels each number repeats, as an occluded window's does along those it covers;
+    /// empty where none does. A sum over channels is divided by it.
+    pub repeated: Vec<usize>,
+    /// Forward evaluations of the model that were spent, over all rows; those that several targets share are counted
+    /// at the first.
     pub evaluations: u64,
 }
 
@@ -37,6 +43,11 @@ impl Attribution {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.score.len()
+    }
+
+    /// Along how many channels each number of the input at `index` repeats; 1 where it does not.
+    pub fn repeats(&self, index: usize) -> usize {
+        self.repeated.get(index).copied().unwrap_or(1).max(1)
     }
 
     /// The values of one row for the input at `index`, without the batch axis.
@@ -285,6 +296,7 @@ impl Explanation {
                 Some(attribution.score.len()),
                 attribution.baseline_score.as_ref().map(Array1::len),
                 attribution.gap.as_ref().map(Array1::len),
+                attribution.gap_std_error.as_ref().map(Array1::len),
                 attribution.quadrature_error.as_ref().map(Array1::len),
             ];
             if let Some(found) = lengths.into_iter().flatten().find(|length| *length != rows) {

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use pellucid_compile::methods::Form;
 use pellucid_compile::passes::lower;
 use pellucid_compile::{
-    Artefact, Baseline as Start, Coverage, Options as CompileOptions, Points, Quadrature, Request, Target,
-    artefact, coverage as covered,
+    Artefact, Baseline as Start, Coverage, Draws, Options as CompileOptions, Points, Quadrature, Request,
+    Target, artefact, coverage as covered,
 };
 use pellucid_graph::onnx::{self, EncodeOptions};
 use pellucid_graph::{Dim, Graph};
 
 use crate::error::Error;
-use crate::explain::{Baseline, Chosen, Options, TargetChoice};
+use crate::explain::{Baseline, Chosen, Options, TargetChoice, background};
 use crate::model::Model;
 use crate::npy;
 
@@ -29,10 +29,13 @@ pub enum ArtefactBaseline {
 /// What a compiled file asks for, besides the method and its settings.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ArtefactOptions {
-    /// The class; `None` makes it an input named `target`.
-    pub target: Option<TargetChoice>,
+    /// What is explained; without any the class is an input named `target`. Several give attributions and scores a
+    /// leading axis of targets.
+    pub targets: Vec<TargetChoice>,
     /// The baseline.
     pub baseline: ArtefactBaseline,
+    /// What baselines are drawn from, for methods that draw them.
+    pub background: ArtefactBaseline,
 }
 
 /// A compiled file.
@@ -59,7 +62,7 @@ pub struct CompiledModel {
 /// known and are not.
 pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Result<CompiledModel, Error> {
     let mut chosen = Chosen::new(options)?;
-    let Form::Compiled(build) = chosen.definition.form else {
+    let Form::Compiled(_) = chosen.definition.form else {
         return Err(Error::Setting {
             name: "method".to_owned(),
             problem: format!(
@@ -79,8 +82,8 @@ pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Re
             chosen.settings.integer("steps")
         ));
     }
-    let method = build(&chosen.settings)?;
-    if let Points::Noise { .. } = method.points {
+    let method = chosen.method()?;
+    if method.points.has_noise() {
         notes.push(
             "the file takes noise of shape [samples, n, …] and adds it to the input as it is: scale it before"
                 .to_owned(),
@@ -93,23 +96,27 @@ pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Re
                 .to_owned(),
         });
     }
-    let target = match &wanted.target {
-        None => Target::Input,
-        Some(TargetChoice::Top) => Target::Rank(0),
-        Some(TargetChoice::Index(index)) => Target::Index(*index),
-        Some(TargetChoice::Label(label)) => Target::Index(model.class(label)?),
-        Some(TargetChoice::Rows(_)) => {
-            return Err(Error::Setting {
-                name: "target".to_owned(),
-                problem: "a file has one fixed class, or takes classes as an input: leave it out".to_owned(),
-            });
-        }
+    let targets = wanted
+        .targets
+        .iter()
+        .flat_map(TargetChoice::expanded)
+        .map(|choice| choice.compiled(model))
+        .collect::<Result<Vec<Target>, Error>>()?;
+    let draws = match method.points {
+        Points::Background { samples, .. } => background::draws(samples, options.seed),
+        _ => Draws::default(),
     };
     let compile_options = CompileOptions {
-        request: Request { target, output: options.score.clone(), layer: chosen.layer.clone() },
-        baseline: start(model, &wanted.baseline)?,
+        request: Request {
+            target: Target::Input,
+            output: options.score.clone(),
+            layer: chosen.layer.clone(),
+        },
+        targets,
+        baseline: start(model, "baseline", &wanted.baseline)?,
+        background: start(model, "background", &wanted.background)?,
+        draws,
         chunk: chosen.settings.integer("chunk"),
-        ..CompileOptions::default()
     };
     let Artefact { mut graph, inputs, outputs, layer, unit } =
         artefact(model.graph(), &method, &compile_options)?;
@@ -136,8 +143,9 @@ pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Re
     Ok(CompiledModel { bytes: encoded.model, inputs, outputs, layer, settings, notes })
 }
 
-fn start(model: &Model, baseline: &ArtefactBaseline) -> Result<Start, Error> {
-    let refused = |problem: String| Error::Setting { name: "baseline".to_owned(), problem };
+/// What a file starts from: `what` is the baseline, of one row, or the background, of any number.
+fn start(model: &Model, what: &str, baseline: &ArtefactBaseline) -> Result<Start, Error> {
+    let refused = |problem: String| Error::Setting { name: what.to_owned(), problem };
     match baseline {
         ArtefactBaseline::Input => Ok(Start::Input),
         ArtefactBaseline::Fixed(Baseline::Zero) => Ok(Start::Zero),
@@ -146,7 +154,7 @@ fn start(model: &Model, baseline: &ArtefactBaseline) -> Result<Start, Error> {
                 .to_owned(),
         )),
         ArtefactBaseline::Fixed(Baseline::File(path)) => {
-            start(model, &ArtefactBaseline::Fixed(Baseline::Given(npy::read_arrays(path)?)))
+            start(model, what, &ArtefactBaseline::Fixed(Baseline::Given(npy::read_arrays(path)?)))
         }
         ArtefactBaseline::Fixed(Baseline::Given(arrays)) => {
             let mut tensors = BTreeMap::new();
@@ -165,9 +173,10 @@ fn start(model: &Model, baseline: &ArtefactBaseline) -> Result<Start, Error> {
                             .skip(1)
                             .all(|(dim, size)| dim.size().is_none_or(|dim| dim == *size))
                 });
-                if !fits || shape.first() != Some(&1) {
+                let (rows, few) = if what == "baseline" { ("1", 1) } else { ("k", usize::MAX) };
+                if !fits || shape.first().is_none_or(|rows| *rows == 0 || *rows > few) {
                     return Err(refused(format!(
-                        "{name:?} has shape {shape:?}; expected [1, …] as the input takes it"
+                        "{name:?} has shape {shape:?}; expected [{rows}, …] as the input takes it"
                     )));
                 }
                 let tensor = array.to_tensor().map_err(|error| refused(error.to_string()))?;

@@ -40,10 +40,54 @@ pub const OCCLUSION: Definition = Definition {
     form: Form::Host,
 };
 
+/// RISE, which evaluates the model under random masks.
+pub const RISE: Definition = Definition {
+    name: "rise",
+    summary: "The mean of random masks, each weighted by the score that it leaves, with its standard error",
+    formula: "A = 1/(keep · N) · Σᵢ f(b + Mᵢ·(x − b)) · Mᵢ, Mᵢ a grid of cells kept with probability keep, enlarged \
+              linearly and shifted",
+    conventions: "One map for all channels, [n, 1, …]; of a vector, every number is a cell. What is masked becomes the \
+                  baseline, zero unless given. All rows see the same masks. Enlarging goes between the centres of \
+                  cells, the edge repeated; the paper's authors reflect it. A score's constant part shows as one, \
+                  since masks cover half of everything: differences within a map count.",
+    source: Source {
+        authors: "V. Petsiuk, A. Das, K. Saenko",
+        year: 2018,
+        title: "RISE: Randomized Input Sampling for Explanation of Black-box Models",
+        id: "arXiv:1806.07421",
+    },
+    parameters: &[
+        Parameter {
+            name: "samples",
+            summary: "masks",
+            kind: ParameterKind::Integer { min: 1, max: 1_000_000 },
+            default: "2000",
+        },
+        Parameter {
+            name: "grid",
+            summary: "cells along each spatial axis: one number, or sizes joined by x",
+            kind: ParameterKind::Sizes,
+            default: "7",
+        },
+        Parameter {
+            name: "keep",
+            summary: "probability that a cell is kept",
+            kind: ParameterKind::Number { min: 0.01, max: 1.0 },
+            default: "0.5",
+        },
+    ],
+    claims: &[],
+    cost: "one forward a mask",
+    signed: true,
+    baseline: true,
+    layer: false,
+    form: Form::Host,
+};
+
 /// Every method, sorted by name.
 pub fn all() -> Vec<&'static Definition> {
     let mut all: Vec<&'static Definition> = compiled::ALL.to_vec();
-    all.push(&OCCLUSION);
+    all.extend([&OCCLUSION, &RISE]);
     all.sort_by_key(|definition| definition.name);
     all
 }

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use pellucid::{ArtefactBaseline, ArtefactOptions, Error, Options, TargetChoice};
+use pellucid::{ArtefactBaseline, ArtefactOptions, Error, Options};
 
 use super::explain::chosen;
-use super::{baseline, open};
+use super::{baseline, open, targets};
 use crate::arguments::Compile;
 use crate::console::print;
 
@@ -16,13 +16,19 @@ pub(crate) fn run(arguments: &Compile) -> Result<ExitCode, Error> {
     }
     pellucid::write::check_file(path, &[&arguments.model])?;
     let model = open(&arguments.model, &arguments.describing)?;
-    let options = Options { score: arguments.describing.score.clone(), ..chosen(&arguments.choosing) };
+    let options = Options {
+        score: arguments.describing.score.clone(),
+        seed: arguments.seed,
+        ..chosen(&arguments.choosing)
+    };
+    let start = |given: &Option<String>| match given {
+        None => ArtefactBaseline::Input,
+        Some(text) => ArtefactBaseline::Fixed(baseline(text)),
+    };
     let wanted = ArtefactOptions {
-        target: arguments.target.as_deref().map(TargetChoice::parse),
-        baseline: match &arguments.baseline {
-            None => ArtefactBaseline::Input,
-            Some(text) => ArtefactBaseline::Fixed(baseline(text)),
-        },
+        targets: arguments.target.as_ref().map_or_else(Vec::new, |text| targets(&model, text)),
+        baseline: start(&arguments.baseline),
+        background: start(&arguments.background),
     };
     let compiled = pellucid::compile(&model, &options, &wanted)?;
     let bytes = compiled.bytes.len();

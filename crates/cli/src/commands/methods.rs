@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use pellucid::Error;
-use pellucid::methods::{self, Definition, Form};
+use pellucid::methods::{self, Definition, Form, Parameter};
 use serde_json::json;
 
 use crate::arguments::Methods;
@@ -42,6 +42,7 @@ fn described(definition: &Definition) -> serde_json::Value {
     let parameters: Vec<serde_json::Value> = definition
         .parameters
         .iter()
+        .chain(definition.common())
         .map(|parameter| json!({"name": parameter.name, "summary": parameter.summary, "default": parameter.default}))
         .collect();
     let source = &definition.source;
@@ -55,9 +56,19 @@ fn described(definition: &Definition) -> serde_json::Value {
         "claims": claims(definition),
         "cost": definition.cost,
         "baseline": definition.baseline,
+        "background": definition.background(),
         "layer": definition.layer,
         "compiles": compiles(definition),
     })
+}
+
+fn tell_parameter(parameter: &Parameter) {
+    let default = if parameter.default.is_empty() {
+        String::new()
+    } else {
+        format!(" (default {})", parameter.default)
+    };
+    print(&format!("  --set {}=…  {}{default}", parameter.name, parameter.summary));
 }
 
 fn tell(definition: &Definition) {
@@ -74,12 +85,12 @@ fn tell(definition: &Definition) {
     let claims = claims(definition);
     print(&format!("  claims    {}", if claims.is_empty() { "none".to_owned() } else { claims.join(", ") }));
     for parameter in definition.parameters {
-        let default = if parameter.default.is_empty() {
-            String::new()
-        } else {
-            format!(" (default {})", parameter.default)
-        };
-        print(&format!("  --set {}=…  {}{default}", parameter.name, parameter.summary));
+        tell_parameter(parameter);
+    }
+    let common: Vec<&Parameter> = definition.common().collect();
+    if !common.is_empty() {
+        print("\n  at other points than its own, as every method that compiles:");
+        common.into_iter().for_each(tell_parameter);
     }
     print(&format!("\n  {} ({}), {}, {}", source.authors, source.year, source.title, source.id));
 }

@@ -42,9 +42,7 @@ fn baseline(text: &str) -> Baseline {
     }
 }
 
-/// Classes separated by commas. A label may hold commas itself, so the whole text is tried as a label first.
+/// What is explained, by the model's labels where it has some.
 fn targets(model: &Model, text: &str) -> Vec<TargetChoice> {
-    let whole = model.labels().is_some_and(|labels| labels.iter().any(|label| label == text));
-    let parts: Vec<&str> = if whole { vec![text] } else { text.split(',').collect() };
-    parts.into_iter().map(TargetChoice::parse).collect()
+    TargetChoice::list(text, model.labels().map(AsRef::as_ref))
 }

@@ -1,13 +1,19 @@
-//! From a batch and its classes to an attribution: what is done with the model's points.
+//! From a batch and its targets to attributions: what is done with the model's points.
 
-use ndarray::{Array1, ArrayD};
+use ndarray::{Array1, ArrayD, Axis};
 use pellucid_compile::methods::Form;
-use pellucid_compile::{Method, Points};
+use pellucid_compile::{Method, Points, Readout};
 
+use super::background::{Background, Draws};
 use super::evaluator::{Arrays, Evaluator};
 use super::explainer::Place;
-use super::{Baseline, Chosen, Options, noise, occlusion, path};
-use crate::attribution::Attribution;
+use super::noise::Noise;
+use super::path::{self, How};
+use super::rise::{self, Masks};
+use super::sampling::{self, Sampling};
+use super::targets::Aim;
+use super::{Baseline, Chosen, Options, background, occlusion};
+use crate::attribution::{Attribution, Prediction};
 use crate::error::Error;
 
 /// One batch under a method.
@@ -17,10 +23,13 @@ pub(super) struct Run<'a> {
     pub(super) options: &'a Options,
     /// The baseline, read where it is a file.
     pub(super) baseline: &'a Baseline,
+    /// The background, read where it is a file; `None` is zero.
+    pub(super) background: Option<&'a Arrays>,
     pub(super) arrays: &'a Arrays,
+    pub(super) prediction: &'a Prediction,
     /// Where the batch stands among all rows of the run.
     pub(super) place: Place,
-    /// Rows whose adaptive quadrature ran out of points.
+    /// Rows whose adaptive quadrature ran out of points, over all targets.
     pub(super) unfinished: usize,
 }
 
@@ -29,65 +38,215 @@ impl Run<'_> {
         self.baseline.rows(self.arrays, self.place)
     }
 
-    /// The attribution of the batch's rows, whose classes `classes` are; evaluations are for the caller to count.
+    /// The attributions of the batch's rows, one a target: `aims` are by target, then by row. Evaluations are for the
+    /// caller to count.
     pub(super) fn attribute(
         &mut self,
         evaluator: &mut Evaluator<'_>,
-        classes: &[usize],
-    ) -> Result<Attribution, Error> {
-        let targets: Vec<i64> =
-            classes.iter().map(|class| i64::try_from(*class).unwrap_or(i64::MAX)).collect();
-        let unit = evaluator.program.unit;
-        let names: Vec<String> =
-            evaluator.program.attributions.iter().map(|(name, _)| name.clone()).collect();
-        let finish = |values: Vec<ArrayD<f32>>, score: Array1<f32>| Attribution {
-            values: names.iter().cloned().zip(values).collect(),
-            score,
-            unit,
-            baseline_score: None,
-            gap: None,
-            quadrature_error: None,
-            std_error: None,
-            evaluations: 0,
-        };
+        aims: &[Vec<Aim>],
+    ) -> Result<Vec<Attribution>, Error> {
         if matches!(self.chosen.definition.form, Form::Host) {
-            let (window, stride) =
-                (self.chosen.settings.sizes("window"), self.chosen.settings.sizes("stride"));
-            let baselines = self.baselines()?;
-            let found = occlusion::occlude(evaluator, &window, &stride, self.arrays, &baselines, &targets)?;
-            return Ok(finish(found.values, found.scores));
+            return self.from_outside(evaluator, aims);
         }
         match self.method.points {
             Points::Once => {
-                evaluator.expect(targets.len());
-                let passed = evaluator.pass(self.arrays, &targets)?;
-                Ok(finish(passed.values, passed.scores))
+                evaluator.expect(self.prediction.scores.nrows());
+                let passed = evaluator.pass(self.arrays, aims)?;
+                let finished = passed.into_iter().map(|passed| {
+                    let mut attribution = blank(evaluator, passed.values);
+                    attribution.score = passed.scores;
+                    attribution
+                });
+                Ok(finished.collect())
             }
-            Points::Path { .. } => {
-                let baselines = self.baselines()?;
-                let found =
-                    path::integrate(evaluator, self.method.points, self.arrays, &baselines, &targets)?;
-                self.unfinished += found.unfinished;
-                let mut attribution = finish(found.values, found.scores);
-                attribution.gap = Some(gaps(&attribution, &found.baseline_scores));
-                attribution.baseline_score = Some(found.baseline_scores);
-                attribution.quadrature_error = found.quadrature_errors;
-                Ok(attribution)
-            }
-            Points::Background { .. } => {
-                Err(Error::Internal("drawn baselines are not there yet".to_owned()))
-            }
-            Points::Noise { samples, noise: share } => {
-                let noise = match &self.options.noise {
-                    Some(given) => noise::Noise::Given(given),
-                    None => noise::Noise::Drawn { share, seed: self.options.seed },
+            Points::Path { quadrature, steps } => {
+                let how = How {
+                    quadrature,
+                    steps,
+                    statistic: self.method.statistic,
+                    compared: self.method.readout == Readout::TimesDifference,
+                    complete: self.method.is_complete(),
                 };
-                let found = noise::average(evaluator, samples, &noise, self.arrays, &targets, self.place)?;
-                let mut attribution = finish(found.values, found.scores);
-                attribution.std_error = found.std_error;
-                Ok(attribution)
+                self.along_a_path(evaluator, how, aims)
+            }
+            Points::Noise { samples, noise } => {
+                let sampling = Sampling {
+                    samples,
+                    noise: Some(self.noise(noise)),
+                    background: None,
+                    compared: false,
+                    statistic: self.method.statistic,
+                };
+                self.sampled(evaluator, &sampling, aims)
+            }
+            Points::Background { samples, noise } => self.from_background(evaluator, samples, noise, aims),
+        }
+    }
+
+    fn noise(&self, share: f64) -> Noise<'_> {
+        match &self.options.noise {
+            Some(given) => Noise::Given(given),
+            None => Noise::Drawn { share, seed: self.options.seed },
+        }
+    }
+
+    /// The scores of the batch's rows under one target.
+    fn scores(&self, aims: &[Aim]) -> Array1<f32> {
+        self.prediction.scores.rows().into_iter().zip(aims).map(|(row, aim)| aim.score(row)).collect()
+    }
+
+    /// Methods that evaluate the model from outside.
+    fn from_outside(
+        &self,
+        evaluator: &mut Evaluator<'_>,
+        aims: &[Vec<Aim>],
+    ) -> Result<Vec<Attribution>, Error> {
+        let settings = &self.chosen.settings;
+        let baselines = self.baselines()?;
+        let mut attributions = Vec::new();
+        if self.chosen.definition.name == "rise" {
+            let masks = Masks {
+                samples: settings.integer("samples"),
+                grid: settings.sizes("grid"),
+                keep: settings.number("keep"),
+                seed: self.options.seed,
+            };
+            for found in rise::rise(evaluator, &masks, self.arrays, &baselines, aims)? {
+                let mut attribution = blank(evaluator, found.values);
+                attribution.std_error = found.std_errors;
+                attributions.push(attribution);
+            }
+        } else {
+            let sizes = (settings.sizes("window"), settings.sizes("stride"));
+            let found = occlusion::occlude(
+                evaluator,
+                (&sizes.0, &sizes.1),
+                (self.arrays, &baselines),
+                &self.prediction.scores,
+                aims,
+            )?;
+            for found in found {
+                let mut attribution = blank(evaluator, found.values);
+                attribution.repeated = found.repeated;
+                attributions.push(attribution);
             }
         }
+        for (attribution, aims) in attributions.iter_mut().zip(aims) {
+            attribution.score = self.scores(aims);
+        }
+        Ok(attributions)
+    }
+
+    fn along_a_path(
+        &mut self,
+        evaluator: &mut Evaluator<'_>,
+        how: How,
+        aims: &[Vec<Aim>],
+    ) -> Result<Vec<Attribution>, Error> {
+        let baselines = self.baselines()?;
+        let mut attributions = Vec::new();
+        for found in path::integrate(evaluator, how, self.arrays, &baselines, aims)? {
+            self.unfinished += found.unfinished;
+            let mut attribution = blank(evaluator, found.values);
+            attribution.score = found.scores;
+            attribution.gap = how.complete.then(|| gaps(&attribution, &found.baseline_scores));
+            attribution.baseline_score = Some(found.baseline_scores);
+            attribution.quadrature_error = found.quadrature_errors;
+            attributions.push(attribution);
+        }
+        Ok(attributions)
+    }
+
+    fn sampled(
+        &self,
+        evaluator: &mut Evaluator<'_>,
+        sampling: &Sampling<'_>,
+        aims: &[Vec<Aim>],
+    ) -> Result<Vec<Attribution>, Error> {
+        let found = sampling::sample(evaluator, sampling, self.arrays, aims, self.place)?;
+        let finished = found.into_iter().zip(aims).map(|(found, aims)| {
+            let mut attribution = blank(evaluator, found.values);
+            attribution.score = self.scores(aims);
+            attribution.std_error = found.std_errors;
+            attribution.gap_std_error = found.total_errors.filter(|_| self.method.is_complete());
+            attribution
+        });
+        Ok(finished.collect())
+    }
+
+    fn from_background(
+        &self,
+        evaluator: &mut Evaluator<'_>,
+        samples: usize,
+        noise: f64,
+        aims: &[Vec<Aim>],
+    ) -> Result<Vec<Attribution>, Error> {
+        let rows = Background::new(self.background, self.arrays)?;
+        let draws: Draws = match &self.options.draws {
+            Some(draws) => draws.clone(),
+            None => background::draws(samples, self.options.seed),
+        };
+        let sampling = Sampling {
+            samples,
+            noise: (noise > 0.0).then(|| self.noise(noise)),
+            background: Some((&rows, &draws)),
+            compared: self.method.readout == Readout::TimesDifference,
+            statistic: self.method.statistic,
+        };
+        let mut attributions = self.sampled(evaluator, &sampling, aims)?;
+        if !self.method.is_complete() {
+            return Ok(attributions);
+        }
+        let means = self.background_scores(evaluator, &rows, aims)?;
+        for (attribution, means) in attributions.iter_mut().zip(means) {
+            attribution.gap = Some(gaps(attribution, &means));
+            attribution.baseline_score = Some(means);
+        }
+        Ok(attributions)
+    }
+
+    /// The mean score over the whole background, by target, then by row.
+    fn background_scores(
+        &self,
+        evaluator: &mut Evaluator<'_>,
+        background: &Background,
+        aims: &[Vec<Aim>],
+    ) -> Result<Vec<Array1<f32>>, Error> {
+        // Where every input is the background's, its scores are the same for every row.
+        let same = self.arrays.iter().all(|(name, _)| evaluator.program.moved.contains(name));
+        let rows = self.prediction.scores.nrows();
+        evaluator.expect(background.count() * if same { 1 } else { rows });
+        let mut tables = Vec::new();
+        for row in 0..if same { rows.min(1) } else { rows } {
+            tables.push(evaluator.scores(&background.all(self.arrays, row)?, background.count())?);
+        }
+        let mean = |row: usize, aim: &Aim| {
+            let table = &tables[if same { 0 } else { row }];
+            let sum: f64 = table.rows().into_iter().map(|scores| f64::from(aim.score(scores))).sum();
+            #[expect(clippy::cast_possible_truncation, reason = "scores are float32")]
+            {
+                (sum / background.count() as f64) as f32
+            }
+        };
+        let by_row = |aims: &Vec<Aim>| aims.iter().enumerate().map(|(row, aim)| mean(row, aim)).collect();
+        Ok(aims.iter().map(by_row).collect())
+    }
+}
+
+/// An attribution of these values, of which nothing else is known.
+fn blank(evaluator: &Evaluator<'_>, values: Vec<ArrayD<f32>>) -> Attribution {
+    let names = evaluator.program.attributions.iter().map(|(name, _)| name.clone());
+    Attribution {
+        values: names.zip(values).collect(),
+        score: Array1::default(0),
+        unit: evaluator.program.unit,
+        baseline_score: None,
+        gap: None,
+        gap_std_error: None,
+        quadrature_error: None,
+        std_error: None,
+        repeated: Vec::new(),
+        evaluations: 0,
     }
 }
 
@@ -98,7 +257,7 @@ fn gaps(attribution: &Attribution, baseline_scores: &Array1<f32>) -> Array1<f32>
             let total: f64 = attribution
                 .values
                 .iter()
-                .flat_map(|(_, values)| values.index_axis(ndarray::Axis(0), row).to_owned().into_iter())
+                .flat_map(|(_, values)| values.index_axis(Axis(0), row).to_owned().into_iter())
                 .map(f64::from)
                 .sum();
             #[expect(clippy::cast_possible_truncation, reason = "a gap between float32 numbers")]

@@ -4,14 +4,17 @@
 //! happens to be free, so that the same call gives the same bits.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use ndarray::{Array1, ArrayD, Axis, IxDyn, concatenate};
+use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn, concatenate};
 use pellucid_compile::{Method, Program, Request, program};
 use pellucid_graph::Graph;
 use pellucid_runtime::{Options as EngineOptions, Session, largest_batch, open};
 
 use super::Limits;
+use super::predictor::table;
 use super::progress::Progress;
+use super::targets::Aim;
 use crate::array::Array;
 use crate::error::Error;
 
@@ -35,8 +38,10 @@ pub(crate) struct Runner<'p> {
     batch: usize,
     fixed: Option<usize>,
     progress: &'p dyn Progress,
-    /// Rows evaluated so far.
+    /// Rows evaluated forward so far.
     pub(crate) evaluations: u64,
+    /// Rows passed back so far from a forward pass that targets shared.
+    pub(crate) backwards: u64,
     /// Rows that will be evaluated, as far as it is known.
     pub(crate) expected: u64,
 }
@@ -72,7 +77,7 @@ impl<'p> Runner<'p> {
                 side_by_side.push(open(graph, &alone)?);
             }
         }
-        Ok(Self { session, side_by_side, batch, fixed, progress, evaluations: 0, expected: 0 })
+        Ok(Self { session, side_by_side, batch, fixed, progress, evaluations: 0, backwards: 0, expected: 0 })
     }
 
     /// Rows that are worth preparing at once: a batch for each thread.
@@ -88,7 +93,46 @@ impl<'p> Runner<'p> {
         count: usize,
         wanted: &[&str],
     ) -> Result<Vec<Array>, Error> {
-        let batches: Vec<std::ops::Range<usize>> =
+        let fixed = self.fixed;
+        let parts =
+            self.batches(count, &|session, range| run_batch(session, fixed, inputs, count, range, wanted))?;
+        joined(&parts, wanted.len())
+    }
+
+    /// As [`Runner::run`], for each of some `targets`: inputs that only the values after `boundary` depend on. The
+    /// values before it are computed once, those after it once a target.
+    pub(crate) fn run_targets(
+        &mut self,
+        inputs: &[(String, Array)],
+        count: usize,
+        targets: &[Arrays],
+        boundary: &[String],
+        wanted: &[&str],
+    ) -> Result<Vec<Vec<Array>>, Error> {
+        let fixed = self.fixed;
+        let before: Vec<&str> = boundary.iter().map(String::as_str).collect();
+        let parts = self.batches(count, &|session, range| {
+            let rows = cut(fixed, inputs, count, &range)?;
+            let shared = session.run(&borrowed(&rows), &before)?;
+            let mut results = Vec::new();
+            for target in targets {
+                let target = cut(fixed, target, count, &range)?;
+                let mut fed = borrowed(&rows);
+                fed.extend(before.iter().copied().zip(&shared));
+                fed.extend(borrowed(&target));
+                let found = session.run(&fed, wanted)?;
+                results.extend(found.into_iter().map(|result| shortened(result, fixed, range.len())));
+            }
+            Ok(results)
+        })?;
+        self.backwards += (count * targets.len()) as u64;
+        let all = joined(&parts, wanted.len() * targets.len())?;
+        Ok(all.chunks(wanted.len().max(1)).map(<[Array]>::to_vec).collect())
+    }
+
+    /// `work` on every batch of `count` rows, of which each counts as one evaluation of the model.
+    fn batches(&mut self, count: usize, work: &Work<'_>) -> Result<Vec<Vec<Array>>, Error> {
+        let batches: Vec<Range<usize>> =
             (0..count).step_by(self.batch).map(|start| start..count.min(start + self.batch)).collect();
         let mut parts: Vec<Vec<Array>> = Vec::new();
         for wave in batches.chunks(self.wave() / self.batch) {
@@ -96,36 +140,25 @@ impl<'p> Runner<'p> {
                 return Err(Error::Cancelled);
             }
             if wave.len() > 1 && !self.side_by_side.is_empty() {
-                parts.extend(self.run_wave(inputs, count, wave, wanted)?);
+                parts.extend(self.wave_of(wave, work)?);
             } else {
                 for range in wave {
-                    parts.push(run_batch(&*self.session, self.fixed, inputs, count, range.clone(), wanted)?);
+                    parts.push(work(&*self.session, range.clone())?);
                 }
             }
             self.evaluations += wave.iter().map(|range| range.len() as u64).sum::<u64>();
             self.progress.report(self.evaluations, self.expected.max(self.evaluations));
         }
-        (0..wanted.len())
-            .map(|position| join(&parts.iter().map(|part| &part[position]).collect::<Vec<_>>()))
-            .collect()
+        Ok(parts)
     }
 
     /// Batches at the same time, a thread each.
-    fn run_wave(
-        &self,
-        inputs: &[(String, Array)],
-        count: usize,
-        wave: &[std::ops::Range<usize>],
-        wanted: &[&str],
-    ) -> Result<Vec<Vec<Array>>, Error> {
-        let fixed = self.fixed;
+    fn wave_of(&self, wave: &[Range<usize>], work: &Work<'_>) -> Result<Vec<Vec<Array>>, Error> {
         std::thread::scope(|scope| {
             let running: Vec<_> = wave
                 .iter()
                 .zip(&self.side_by_side)
-                .map(|(range, session)| {
-                    scope.spawn(move || run_batch(&**session, fixed, inputs, count, range.clone(), wanted))
-                })
+                .map(|(range, session)| scope.spawn(move || work(&**session, range.clone())))
                 .collect();
             running
                 .into_iter()
@@ -137,29 +170,52 @@ impl<'p> Runner<'p> {
     }
 }
 
+/// What is done with the rows of a batch.
+type Work<'a> = dyn Fn(&dyn Session, Range<usize>) -> Result<Vec<Array>, Error> + Sync + 'a;
+
+/// Some rows of every array; a file of fixed batch gets whole batches.
+fn cut(
+    fixed: Option<usize>,
+    arrays: &[(String, Array)],
+    all: usize,
+    range: &Range<usize>,
+) -> Result<Arrays, Error> {
+    let padding = fixed.map_or(0, |fixed| fixed.saturating_sub(range.len()));
+    arrays
+        .iter()
+        .map(|(name, array)| {
+            let part = if *range == (0..all) { array.clone() } else { array.rows(range.clone()) };
+            Ok((name.clone(), if padding == 0 { part } else { padded(&part, padding)? }))
+        })
+        .collect()
+}
+
+fn borrowed(arrays: &Arrays) -> Vec<(&str, &Array)> {
+    arrays.iter().map(|(name, array)| (name.as_str(), array)).collect()
+}
+
+/// Without the rows that only filled a batch.
+fn shortened(result: Array, fixed: Option<usize>, count: usize) -> Array {
+    let whole = fixed.is_some_and(|fixed| fixed > count && result.shape().first() == Some(&fixed));
+    if whole { result.rows(0..count) } else { result }
+}
+
+fn joined(parts: &[Vec<Array>], count: usize) -> Result<Vec<Array>, Error> {
+    (0..count).map(|position| join(&parts.iter().map(|part| &part[position]).collect::<Vec<_>>())).collect()
+}
+
 /// Some of a session's values for one batch.
 fn run_batch(
     session: &dyn Session,
     fixed: Option<usize>,
     inputs: &[(String, Array)],
     all: usize,
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     wanted: &[&str],
 ) -> Result<Vec<Array>, Error> {
-    let count = range.len();
-    let padding = fixed.map_or(0, |fixed| fixed.saturating_sub(count));
-    let mut cut = Vec::new();
-    for (name, array) in inputs {
-        let part = if range == (0..all) { array.clone() } else { array.rows(range.clone()) };
-        cut.push((name.as_str(), if padding == 0 { part } else { padded(&part, padding)? }));
-    }
-    let borrowed: Vec<(&str, &Array)> = cut.iter().map(|(name, array)| (*name, array)).collect();
-    let results = session.run(&borrowed, wanted)?;
-    let shorten = |result: Array| {
-        let whole = padding > 0 && result.shape().first() == Some(&(count + padding));
-        if whole { result.rows(0..count) } else { result }
-    };
-    Ok(results.into_iter().map(shorten).collect())
+    let rows = cut(fixed, inputs, all, &range)?;
+    let results = session.run(&borrowed(&rows), wanted)?;
+    Ok(results.into_iter().map(|result| shortened(result, fixed, range.len())).collect())
 }
 
 /// Rows whose activations take about [`BATCH_BYTES`]. It depends on the graph alone.
@@ -182,9 +238,12 @@ fn padded(part: &Array, padding: usize) -> Result<Array, Error> {
 pub(crate) struct Evaluator<'p> {
     pub(crate) program: Program,
     pub(crate) runner: Runner<'p>,
+    /// What several targets share of a forward pass; `None` where memory is limited: they are then run one by one, so
+    /// that no more is held at once than one run takes.
+    boundary: Option<Vec<String>>,
 }
 
-/// What one pass gives: the score of each row and, for each input (or the layer), signals or finished attributions.
+/// What one pass gives: the score of each row and, for each collected value, the readout.
 pub(crate) struct Passed {
     pub(crate) scores: Array1<f32>,
     pub(crate) values: Vec<ArrayD<f32>>,
@@ -202,7 +261,8 @@ impl<'p> Evaluator<'p> {
         let program = program(graph, method, request)?;
         let outputs: Vec<&str> = program.attributions.iter().map(|(_, output)| output.as_str()).collect();
         let runner = Runner::new(&program.graph, &outputs, limits, progress)?;
-        Ok(Self { program, runner })
+        let boundary = limits.memory.is_none().then(|| program.boundary());
+        Ok(Self { program, runner, boundary })
     }
 
     /// Rows that are worth preparing at once.
@@ -215,35 +275,71 @@ impl<'p> Evaluator<'p> {
         self.runner.expected += rows as u64;
     }
 
-    /// Some of the program's values for `rows`, of which `targets` says the class of each.
-    pub(crate) fn run(
-        &mut self,
-        rows: &Arrays,
-        targets: &[i64],
-        wanted: &[&str],
-    ) -> Result<Vec<Array>, Error> {
-        let mut inputs = rows.clone();
-        if let Some(target) = &self.program.target {
-            let classes = ArrayD::from_shape_vec(IxDyn(&[targets.len()]), targets.to_vec())
-                .map_err(|error| Error::Internal(error.to_string()))?;
-            inputs.push((target.clone(), Array::I64(classes)));
-        }
-        self.runner.run(&inputs, targets.len(), wanted)
+    /// Some of the model's values for `count` rows, which depend on no target.
+    pub(crate) fn run(&mut self, rows: &Arrays, count: usize, wanted: &[&str]) -> Result<Vec<Array>, Error> {
+        self.runner.run(rows, count, wanted)
     }
 
-    /// Scores and signals (or finished attributions) of `rows`.
-    pub(crate) fn pass(&mut self, rows: &Arrays, targets: &[i64]) -> Result<Passed, Error> {
+    /// The scores of every class for `count` rows: [rows, classes]; one forward evaluation a row.
+    pub(crate) fn scores(&mut self, rows: &Arrays, count: usize) -> Result<Array2<f32>, Error> {
+        let scored = self.program.scored.clone();
+        let found = self.run(rows, count, &[&scored])?;
+        table(found.first(), count)
+    }
+
+    /// Scores and readouts of `rows` for each of some targets: `aims` are by target, then by row. Several targets share
+    /// the forward pass.
+    pub(crate) fn pass(&mut self, rows: &Arrays, aims: &[Vec<Aim>]) -> Result<Vec<Passed>, Error> {
+        let count = aims.first().map_or(0, Vec::len);
         let names: Vec<String> = std::iter::once(&self.program.score)
             .chain(self.program.attributions.iter().map(|(_, output)| output))
             .cloned()
             .collect();
         let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut results = self.run(rows, targets, &wanted)?.into_iter();
-        let scores = results.next().map(|array| array.to_f32()).unwrap_or_default();
-        Ok(Passed {
-            scores: scores.into_iter().collect(),
-            values: results.map(|array| array.to_f32()).collect(),
-        })
+        let targets = aims.iter().map(|aims| self.targets(aims)).collect::<Result<Vec<_>, _>>()?;
+        let results = match &self.boundary {
+            Some(boundary) if targets.len() > 1 => {
+                self.runner.run_targets(rows, count, &targets, boundary, &wanted)?
+            }
+            _ => {
+                let mut results = Vec::new();
+                for target in targets {
+                    let inputs: Arrays = rows.iter().cloned().chain(target).collect();
+                    results.push(self.runner.run(&inputs, count, &wanted)?);
+                    self.runner.backwards += count as u64;
+                }
+                results
+            }
+        };
+        let passed = results.into_iter().map(|results| {
+            let mut results = results.into_iter();
+            let scores = results.next().map(|array| array.to_f32()).unwrap_or_default();
+            Passed {
+                scores: scores.into_iter().collect(),
+                values: results.map(|array| array.to_f32()).collect(),
+            }
+        });
+        Ok(passed.collect())
+    }
+
+    /// The program's inputs that say what is explained.
+    fn targets(&self, aims: &[Aim]) -> Result<Arrays, Error> {
+        let column = |of: &dyn Fn(&Aim) -> Option<usize>| {
+            let classes: Vec<i64> = aims
+                .iter()
+                .map(|aim| of(aim).map_or(-1, |class| i64::try_from(class).unwrap_or(i64::MAX)))
+                .collect();
+            let array = ArrayD::from_shape_vec(IxDyn(&[aims.len()]), classes);
+            array.map(Array::I64).map_err(|error| Error::Internal(error.to_string()))
+        };
+        let mut targets = Vec::new();
+        if let Some(name) = &self.program.target {
+            targets.push((name.clone(), column(&|aim| Some(aim.of))?));
+        }
+        if let Some(name) = &self.program.target_minus {
+            targets.push((name.clone(), column(&|aim| aim.minus)?));
+        }
+        Ok(targets)
     }
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use pellucid_compile::methods::Definition;
-use pellucid_compile::{Method, Request};
+use pellucid_compile::{Method, Points, Request, Target as Compiled};
 use pellucid_graph::Graph;
 
 use super::attribute::Run;
 use super::evaluator::{Arrays, Evaluator};
 use super::predictor::{bound, table, unit_of};
-use super::{Baseline, Chosen, Options, Progress, TargetChoice};
-use crate::attribution::{Explained, Explanation, MethodSummary, Prediction, Settings, Target, Unit};
+use super::targets::{TargetChoice, aims};
+use super::{Baseline, Chosen, Options, Progress, background};
+use crate::attribution::{Attribution, Explained, Explanation, MethodSummary, Prediction, Settings, Unit};
 use crate::error::Error;
 use crate::input::{Inputs, Shapes};
 use crate::model::Model;
@@ -45,6 +46,8 @@ pub struct Explainer<'a> {
     options: Options,
     /// The baseline, read where it is a file.
     baseline: Baseline,
+    /// The background, read where it is a file; `None` is zero.
+    background: Option<Arrays>,
     evaluator: Evaluator<'a>,
     shapes: Shapes,
     /// Rows whose adaptive quadrature ran out of points, over all targets, since it was last set to 0.
@@ -66,8 +69,9 @@ impl<'a> Explainer<'a> {
         let chosen = Chosen::new(options)?;
         let method = chosen.method()?;
         let graph = bound(model.graph(), shapes)?;
+        let contrast = options.choices().iter().any(TargetChoice::is_contrast);
         let request = Request {
-            target: pellucid_compile::Target::Input,
+            target: if contrast { Compiled::InputContrast } else { Compiled::Input },
             output: options.score.clone(),
             layer: chosen.layer.clone(),
         };
@@ -75,9 +79,25 @@ impl<'a> Explainer<'a> {
             Baseline::File(path) => Baseline::Given(npy::read_arrays(path)?),
             other => other.clone(),
         };
+        let background = match &options.background {
+            Some(Baseline::File(path)) => Some(background::read(path)?),
+            Some(Baseline::Given(arrays)) => Some(arrays.clone()),
+            _ => None,
+        };
         let evaluator = Evaluator::new(&graph, &method, &request, &options.limits, progress)?;
         let (options, shapes) = (options.clone(), shapes.clone());
-        Ok(Self { model, graph, chosen, method, options, baseline, evaluator, shapes, unfinished: 0 })
+        Ok(Self {
+            model,
+            graph,
+            chosen,
+            method,
+            options,
+            baseline,
+            background,
+            evaluator,
+            shapes,
+            unfinished: 0,
+        })
     }
 
     /// Rows that are worth explaining at once: a batch for each thread. The bits of an explanation do not depend on how
@@ -104,25 +124,35 @@ impl<'a> Explainer<'a> {
         inputs.require(&self.shapes)?;
         let arrays: Arrays = inputs.arrays().to_vec();
         let prediction = predicted(self.model, &mut self.evaluator, &arrays, inputs.len())?;
+        let choices = self.options.choices();
+        let classes = self.evaluator.program.classes;
+        let aims = choices
+            .iter()
+            .map(|choice| aims(self.model, &prediction, choice, classes, place))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut run = Run {
             chosen: &self.chosen,
             method: &self.method,
             options: &self.options,
             baseline: &self.baseline,
+            background: self.background.as_ref(),
             arrays: &arrays,
+            prediction: &prediction,
             place,
             unfinished: 0,
         };
-        let mut explained = Vec::new();
-        for choice in &self.options.choices() {
-            let classes = classes(self.model, &prediction, choice, self.evaluator.program.classes, place)?;
-            let mut attribution = run.attribute(&mut self.evaluator, &classes)?;
-            attribution.evaluations = std::mem::take(&mut self.evaluator.runner.evaluations);
-            let labels = self.model.labels();
-            let targets =
-                classes.iter().map(|class| Target::new(*class, labels.map(AsRef::as_ref))).collect();
-            explained.push(Explained { targets, attribution });
-        }
+        let attributions = run.attribute(&mut self.evaluator, &aims)?;
+        let mut evaluations = std::mem::take(&mut self.evaluator.runner.evaluations);
+        let labels = self.model.labels().map(AsRef::as_ref);
+        let explained = attributions
+            .into_iter()
+            .zip(&aims)
+            .map(|(attribution, aims)| Explained {
+                targets: aims.iter().map(|aim| aim.named(labels)).collect(),
+                // The first target pays for what all of them share.
+                attribution: Attribution { evaluations: std::mem::take(&mut evaluations), ..attribution },
+            })
+            .collect();
         self.unfinished += run.unfinished;
         let definition = self.chosen.definition;
         let explanation = Explanation {
@@ -132,7 +162,7 @@ impl<'a> Explainer<'a> {
             explained,
             method: summary(definition),
             layer: self.evaluator.program.layer.clone(),
-            baseline: definition.baseline.then(|| self.options.baseline.describe()),
+            baseline: compared_with(&self.chosen, &self.method, &self.options),
             settings: settings(&self.chosen, &self.options),
             command: String::new(),
             notes: Vec::new(),
@@ -155,6 +185,12 @@ impl<'a> Explainer<'a> {
                 rows * self.options.choices().len(),
                 self.chosen.settings.integer("steps"),
             ));
+        }
+        if matches!(self.method.points, Points::Background { .. }) && self.background.is_none() {
+            notes.push(
+                "no background was given: every baseline is zero; give rows to draw from as --background FILE"
+                    .to_owned(),
+            );
         }
         if let Some(layer) = &program.layer
             && self.chosen.layer.is_none()
@@ -190,54 +226,22 @@ fn predicted(
     let scored = evaluator.program.scored.clone();
     let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
     wanted.push(&scored);
-    let mut results = evaluator.run(arrays, &vec![0; rows], &wanted)?;
+    let mut results = evaluator.run(arrays, rows, &wanted)?;
     let scores = results.pop();
     let unit = unit_of(model, &scored, evaluator.program.unit);
     let outputs = names.into_iter().zip(results).collect();
     Ok(Prediction::new(outputs, table(scores.as_ref(), rows)?, unit, model.labels().cloned()))
 }
 
-/// The class of each row.
-fn classes(
-    model: &Model,
-    prediction: &Prediction,
-    choice: &TargetChoice,
-    count: Option<usize>,
-    place: Place,
-) -> Result<Vec<usize>, Error> {
-    let rows = prediction.scores.nrows();
-    let count = count.unwrap_or(1);
-    let checked = |class: usize| {
-        if class < count {
-            return Ok(class);
-        }
-        Err(Error::Setting {
-            name: "target".to_owned(),
-            problem: format!(
-                "class {class} does not exist: the model has {count}, 0 to {}",
-                count.saturating_sub(1)
-            ),
-        })
-    };
-    match choice {
-        TargetChoice::Top => Ok((0..rows)
-            .map(|row| {
-                // The scores explained, not probabilities: their order is the same. The first of equal ones wins.
-                let scores = prediction.scores.row(row);
-                (0..count.min(scores.len()))
-                    .fold(0, |best, i| if scores[i] > scores[best] { i } else { best })
-            })
-            .collect()),
-        TargetChoice::Index(class) => checked(*class).map(|class| vec![class; rows]),
-        TargetChoice::Label(label) => Ok(vec![checked(model.class(label)?)?; rows]),
-        TargetChoice::Rows(classes) if classes.len() == place.all => {
-            classes[place.first..place.first + rows].iter().map(|class| checked(*class)).collect()
-        }
-        TargetChoice::Rows(classes) => Err(Error::Setting {
-            name: "target".to_owned(),
-            problem: format!("{} classes were given for {} rows", classes.len(), place.all),
-        }),
+/// What the input is compared with, in words, for methods that compare it.
+fn compared_with(chosen: &Chosen, method: &Method, options: &Options) -> Option<String> {
+    if let Points::Background { .. } = method.points {
+        return Some(match &options.background {
+            Some(background) => format!("drawn from {}", background.describe()),
+            None => Baseline::Zero.describe(),
+        });
     }
+    (chosen.definition.baseline || method.points.has_baseline()).then(|| options.baseline.describe())
 }
 
 fn summary(definition: &Definition) -> MethodSummary {
@@ -260,7 +264,8 @@ fn settings(chosen: &Chosen, options: &Options) -> Settings {
         let unset_steps = key == "steps" && fixed && !chosen.settings.is_given("steps");
         settings.set(key, if unset_steps { "50" } else { value });
     }
-    if chosen.definition.parameters.iter().any(|parameter| parameter.name == "noise") {
+    // What has samples is drawn.
+    if chosen.settings.text("samples").is_some() {
         settings.set("seed", options.seed);
     }
     settings

@@ -5,6 +5,7 @@
 //! any number of batches; [`explain`] is one that explains one.
 
 mod attribute;
+pub(crate) mod background;
 mod baseline;
 mod evaluator;
 mod explainer;
@@ -13,15 +14,21 @@ mod occlusion;
 mod path;
 mod predictor;
 mod progress;
+mod rise;
+mod sampling;
+mod targets;
 
-use pellucid_compile::methods::{Definition, Form, Settings as Checked};
-use pellucid_compile::Method;
+use pellucid_compile::methods::{Definition, Settings as Checked};
+use pellucid_compile::{Method, Points};
 use pellucid_runtime::{Device, Engine, Options as EngineOptions};
 
+pub use background::Draws;
 pub use baseline::Baseline;
 pub use explainer::Explainer;
+pub(crate) use explainer::Place;
 pub use predictor::Predictor;
 pub use progress::{Progress, Silent, Stoppable};
+pub use targets::TargetChoice;
 
 use crate::array::Array;
 use crate::attribution::{Explanation, Prediction};
@@ -57,30 +64,6 @@ impl Limits {
     }
 }
 
-/// Which class of each row is explained.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum TargetChoice {
-    /// The one with the highest score.
-    #[default]
-    Top,
-    /// The class at an index.
-    Index(usize),
-    /// The class of this label.
-    Label(String),
-    /// A class for each row.
-    Rows(Vec<usize>),
-}
-
-impl TargetChoice {
-    /// `top1`, an index, or else a label.
-    pub fn parse(text: &str) -> Self {
-        match text.trim() {
-            "top1" => Self::Top,
-            text => text.parse().map_or_else(|_| Self::Label(text.to_owned()), Self::Index),
-        }
-    }
-}
-
 /// What is asked for. `Options::new("gradient")` and set what differs from the defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -92,6 +75,9 @@ pub struct Options {
     pub targets: Vec<TargetChoice>,
     /// What inputs are compared with, for methods that compare.
     pub baseline: Baseline,
+    /// What baselines are drawn from, for methods that draw them: given arrays [k, …] or a file; zero where it is
+    /// `None`.
+    pub background: Option<Baseline>,
     /// The layer, for methods that look at one.
     pub layer: Option<String>,
     /// The model's output that is explained; its first where it is `None`.
@@ -100,6 +86,8 @@ pub struct Options {
     pub seed: u64,
     /// Noise for sampling methods instead of drawn noise: [samples, n, …] by input name.
     pub noise: Option<Vec<(String, Array)>>,
+    /// Backgrounds and positions for methods that draw them, instead of drawn ones.
+    pub draws: Option<Draws>,
     /// Engine, threads, memory.
     pub limits: Limits,
 }
@@ -116,24 +104,26 @@ impl Options {
     /// As [`explain`].
     pub fn check(&self, model: &Model) -> Result<(), Error> {
         let chosen = Chosen::new(self)?;
-        chosen.method()?;
         if let Some(layer) = &chosen.layer {
             pellucid_compile::layer::find(model.graph(), layer)?;
         }
         for target in &self.targets {
-            if let TargetChoice::Label(label) = target {
-                model.class(label)?;
-            }
+            target.check(model)?;
         }
-        if let Baseline::File(path) = &self.baseline {
-            npy::read_arrays(path)?;
+        for read in [Some(&self.baseline), self.background.as_ref()].into_iter().flatten() {
+            if let Baseline::File(path) = read {
+                npy::read_arrays(path)?;
+            }
         }
         Ok(())
     }
 
-    /// The classes to explain.
+    /// What to explain, one a target.
     pub(crate) fn choices(&self) -> Vec<TargetChoice> {
-        if self.targets.is_empty() { vec![TargetChoice::Top] } else { self.targets.clone() }
+        if self.targets.is_empty() {
+            return vec![TargetChoice::Top];
+        }
+        self.targets.iter().flat_map(TargetChoice::expanded).collect()
     }
 
     /// The same with a parameter.
@@ -166,21 +156,36 @@ impl Chosen {
                 problem: format!("{} does not look at a layer: leave it out", definition.name),
             });
         }
-        if options.baseline != Baseline::Zero && !definition.baseline {
+        let chosen = Self { definition, settings, layer: options.layer.clone().or(named) };
+        let points = chosen.method()?.points;
+        let drawn = matches!(points, Points::Background { .. });
+        let compared = definition.baseline || (points.has_baseline() && !drawn);
+        if options.baseline != Baseline::Zero && !compared {
             return Err(Error::Setting {
                 name: "baseline".to_owned(),
-                problem: format!("{} compares with nothing: leave it out", definition.name),
+                problem: if drawn {
+                    format!("{} draws its baselines: give them as --background FILE", definition.name)
+                } else {
+                    format!("{} compares with nothing: leave it out", definition.name)
+                },
             });
         }
-        Ok(Self { definition, settings, layer: options.layer.clone().or(named) })
+        match &options.background {
+            Some(_) if !drawn => Err(Error::Setting {
+                name: "background".to_owned(),
+                problem: format!("{} draws no baselines: leave it out", definition.name),
+            }),
+            Some(Baseline::Mean | Baseline::Blur) => Err(Error::Setting {
+                name: "background".to_owned(),
+                problem: "it is rows to draw from: give a file or arrays of shape [k, …]".to_owned(),
+            }),
+            _ => Ok(chosen),
+        }
     }
 
     pub(crate) fn method(&self) -> Result<Method, Error> {
-        match self.definition.form {
-            Form::Compiled(build) => Ok(build(&self.settings)?),
-            // The host only needs scores, and the names of the inputs that it may change.
-            Form::Host => Ok(Method::GRADIENT),
-        }
+        // The host only needs scores, and the names of the inputs that it may change.
+        Ok(self.definition.method(&self.settings)?.unwrap_or(Method::GRADIENT))
     }
 }
 

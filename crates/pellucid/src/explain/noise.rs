@@ -1,22 +1,12 @@
-//! Methods that average over inputs with added noise.
+//! Noise that is added to inputs: drawn, or given.
 
-use ndarray::{Array1, ArrayD, Axis};
+use ndarray::{ArrayD, Axis};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::baseline::{float, like};
-use super::evaluator::{Arrays, Evaluator, join};
-use super::explainer::Place;
-use crate::array::Array;
+use super::evaluator::Arrays;
 use crate::error::Error;
-
-/// Mean and standard error of the signal over noisy copies of every row.
-pub(crate) struct Averaged {
-    pub(crate) values: Vec<ArrayD<f32>>,
-    pub(crate) std_error: Option<ArrayD<f32>>,
-    pub(crate) scores: Array1<f32>,
-}
 
 /// Where the noise comes from.
 pub(crate) enum Noise<'a> {
@@ -28,7 +18,7 @@ pub(crate) enum Noise<'a> {
 
 impl Noise<'_> {
     /// Sample `sample` of the noise for row `row`, of all the run's, of input number `input`.
-    fn of(
+    pub(crate) fn of(
         &self,
         x: &ArrayD<f32>,
         name: &str,
@@ -71,90 +61,4 @@ impl Noise<'_> {
             }
         }
     }
-}
-
-/// Averages every row.
-pub(crate) fn average(
-    evaluator: &mut Evaluator<'_>,
-    samples: usize,
-    noise: &Noise<'_>,
-    inputs: &Arrays,
-    targets: &[i64],
-    place: Place,
-) -> Result<Averaged, Error> {
-    evaluator.expect(targets.len() * (samples + 1));
-    let scores = evaluator.pass(inputs, targets)?.scores;
-    let moved: Vec<String> = evaluator.program.attributions.iter().map(|(name, _)| name.clone()).collect();
-    let mut rows = Vec::new();
-    let mut errors = Vec::new();
-    for (row, target) in targets.iter().enumerate() {
-        let (mut sum, mut squares): (Vec<ArrayD<f64>>, Vec<ArrayD<f64>>) = (Vec::new(), Vec::new());
-        let numbers: Vec<usize> = (0..samples).collect();
-        for some in numbers.chunks(evaluator.wave().max(1)) {
-            let noisy = noisy_rows(inputs, &moved, (row, place.first + row), some, noise)?;
-            let passed = evaluator.pass(&noisy, &vec![*target; some.len()])?;
-            for (position, signal) in passed.values.iter().enumerate() {
-                if sum.len() <= position {
-                    let shape = signal.index_axis(Axis(0), 0).raw_dim();
-                    sum.push(ArrayD::zeros(shape.clone()));
-                    squares.push(ArrayD::zeros(shape));
-                }
-                for one in signal.axis_iter(Axis(0)) {
-                    sum[position].zip_mut_with(&one, |sum, value| *sum += f64::from(*value));
-                    squares[position].zip_mut_with(&one, |sum, value| *sum += f64::from(*value).powi(2));
-                }
-            }
-        }
-        let count = samples as f64;
-        #[expect(clippy::cast_possible_truncation, reason = "attributions are float32")]
-        let mean = sum.iter().map(|sum| sum.mapv(|sum| (sum / count) as f32)).collect::<Vec<_>>();
-        rows.push(mean);
-        if samples > 1 {
-            errors.push(standard_error(&sum[0], &squares[0], count));
-        }
-    }
-    let stack = |parts: Vec<ArrayD<f32>>| {
-        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        ndarray::stack(Axis(0), &views).map_err(|error| Error::Internal(error.to_string()))
-    };
-    let values = (0..moved.len())
-        .map(|input| stack(rows.iter().map(|row| row[input].clone()).collect()))
-        .collect::<Result<_, _>>()?;
-    let std_error = if errors.is_empty() { None } else { Some(stack(errors)?) };
-    Ok(Averaged { values, std_error, scores })
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "attributions are float32")]
-fn standard_error(sum: &ArrayD<f64>, squares: &ArrayD<f64>, count: f64) -> ArrayD<f32> {
-    let mut error = squares.clone();
-    error.zip_mut_with(sum, |square, sum| {
-        let variance = (*square - sum * sum / count).max(0.0) / (count - 1.0);
-        *square = (variance / count).sqrt();
-    });
-    error.mapv(|value| value as f32)
-}
-
-fn noisy_rows(
-    inputs: &Arrays,
-    moved: &[String],
-    (row, of_all): (usize, usize),
-    samples: &[usize],
-    noise: &Noise<'_>,
-) -> Result<Arrays, Error> {
-    let mut noisy = Vec::new();
-    for (number, (name, array)) in inputs.iter().enumerate() {
-        let x = array.rows(row..row + 1);
-        let mut copies = Vec::new();
-        for sample in samples {
-            copies.push(match float(&x) {
-                Some(values) if moved.contains(name) => {
-                    let added = noise.of(&values, name, number, of_all, *sample)?;
-                    like(&x, values + added)
-                }
-                _ => x.clone(),
-            });
-        }
-        noisy.push((name.clone(), join(&copies.iter().collect::<Vec<&Array>>())?));
-    }
-    Ok(noisy)
 }

@@ -1,16 +1,18 @@
 //! Occlusion: what the score loses when a window is covered.
 
-use ndarray::{Array1, ArrayD, Axis, IxDyn, SliceInfoElem};
+use ndarray::{Array2, ArrayD, ArrayView1, Axis, IxDyn, SliceInfoElem};
 
 use super::baseline::{float, like};
 use super::evaluator::{Arrays, Evaluator, join};
+use super::targets::Aim;
 use crate::array::Array;
 use crate::error::Error;
 
-/// Drops by input, and the scores of the uncovered rows.
+/// Drops by input, under one target.
 pub(crate) struct Occluded {
     pub(crate) values: Vec<ArrayD<f32>>,
-    pub(crate) scores: Array1<f32>,
+    /// By input: along how many channels a window's drop repeats.
+    pub(crate) repeated: Vec<usize>,
 }
 
 /// A window: where it starts and ends along each axis but the rows'.
@@ -64,19 +66,16 @@ fn geometry(shape: &[usize], window: &[usize], stride: &[usize]) -> Result<(Vec<
 }
 
 /// Covers every float input, window by window, with its baseline. Each window's drop is spread over the window and
-/// averaged where windows overlap.
+/// averaged where windows overlap. `uncovered` are the scores of every class without a window; `aims` are by target,
+/// then by row.
 pub(crate) fn occlude(
     evaluator: &mut Evaluator<'_>,
-    window: &[usize],
-    stride: &[usize],
-    inputs: &Arrays,
-    baselines: &Arrays,
-    targets: &[i64],
-) -> Result<Occluded, Error> {
-    let score = evaluator.program.score.clone();
-    let scores: Array1<f32> =
-        Array1::from_iter(evaluator.run(inputs, targets, &[&score])?.remove(0).to_f32());
-    let moved: Vec<String> = evaluator.program.attributions.iter().map(|(name, _)| name.clone()).collect();
+    (window, stride): (&[usize], &[usize]),
+    (inputs, baselines): (&Arrays, &Arrays),
+    uncovered: &Array2<f32>,
+    aims: &[Vec<Aim>],
+) -> Result<Vec<Occluded>, Error> {
+    let moved = evaluator.program.moved.clone();
     let mut plans = Vec::new();
     for name in &moved {
         let array = &inputs
@@ -86,38 +85,42 @@ pub(crate) fn occlude(
             .1;
         let shape = &array.shape()[1..];
         let (window, stride) = geometry(shape, window, stride)?;
-        plans.push((name.clone(), windows(shape, &window, &stride)));
+        let channels = if shape.len() >= 2 { window[0].min(shape[0]) } else { 1 };
+        plans.push((name.clone(), windows(shape, &window, &stride), channels));
     }
-    evaluator.expect(plans.iter().map(|(_, windows)| windows.len()).sum::<usize>() * targets.len());
-    let mut values = Vec::new();
-    for (name, windows) in &plans {
-        let mut rows = Vec::new();
-        for (row, target) in targets.iter().enumerate() {
-            rows.push(one_row(
-                evaluator,
-                &score,
-                (inputs, baselines),
-                (name, windows),
-                row,
-                *target,
-                scores[row],
-            )?);
+    let rows = uncovered.nrows();
+    evaluator.expect(plans.iter().map(|(_, windows, _)| windows.len()).sum::<usize>() * rows);
+    let mut found: Vec<Occluded> =
+        aims.iter().map(|_| Occluded { values: Vec::new(), repeated: Vec::new() }).collect();
+    for (name, windows, channels) in &plans {
+        let mut parts: Vec<Vec<ArrayD<f32>>> = aims.iter().map(|_| Vec::new()).collect();
+        for row in 0..rows {
+            let here: Vec<Aim> = aims.iter().map(|aims| aims[row]).collect();
+            let drops =
+                one_row(evaluator, (inputs, baselines), (name, windows), row, uncovered.row(row), &here)?;
+            for (parts, drop) in parts.iter_mut().zip(drops) {
+                parts.push(drop);
+            }
         }
-        let views: Vec<_> = rows.iter().map(|row| row.view()).collect();
-        values.push(ndarray::stack(Axis(0), &views).map_err(|error| Error::Internal(error.to_string()))?);
+        for (found, parts) in found.iter_mut().zip(parts) {
+            let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+            let all = ndarray::stack(Axis(0), &views);
+            found.values.push(all.map_err(|error| Error::Internal(error.to_string()))?);
+            found.repeated.push(*channels);
+        }
     }
-    Ok(Occluded { values, scores })
+    Ok(found)
 }
 
+/// The drops of one row's windows, by target.
 fn one_row(
     evaluator: &mut Evaluator<'_>,
-    score: &str,
     (inputs, baselines): (&Arrays, &Arrays),
     (name, windows): (&str, &[Window]),
     row: usize,
-    target: i64,
-    uncovered: f32,
-) -> Result<ArrayD<f32>, Error> {
+    uncovered: ArrayView1<'_, f32>,
+    aims: &[Aim],
+) -> Result<Vec<ArrayD<f32>>, Error> {
     let of = |arrays: &Arrays, name: &str| {
         arrays.iter().find(|(key, _)| key == name).map(|(_, array)| array.rows(row..row + 1))
     };
@@ -126,7 +129,8 @@ fn one_row(
     let values = float(&x).ok_or_else(missing)?;
     let baseline = of(baselines, name).as_ref().and_then(float).ok_or_else(missing)?;
     let shape = IxDyn(&values.shape()[1..]);
-    let (mut total, mut counts) = (ArrayD::<f64>::zeros(shape.clone()), ArrayD::<f64>::zeros(shape));
+    let mut totals: Vec<ArrayD<f64>> = aims.iter().map(|_| ArrayD::zeros(shape.clone())).collect();
+    let mut counts = ArrayD::<f64>::zeros(shape);
     for some in windows.chunks(evaluator.wave().max(1)) {
         let mut arrays = Vec::new();
         for (other, array) in inputs {
@@ -144,17 +148,22 @@ fn one_row(
                 .collect();
             arrays.push((other.clone(), join(&rows.iter().collect::<Vec<_>>())?));
         }
-        let covered = evaluator.run(&arrays, &vec![target; some.len()], &[score])?.remove(0).to_f32();
-        for (window, score) in some.iter().zip(covered.iter()) {
+        let covered = evaluator.scores(&arrays, some.len())?;
+        for (window, scores) in some.iter().zip(covered.rows()) {
             let place = place(window, false);
-            let drop = f64::from(uncovered) - f64::from(*score);
-            total.slice_mut(place.as_slice()).mapv_inplace(|value| value + drop);
+            for (total, aim) in totals.iter_mut().zip(aims) {
+                let drop = f64::from(aim.score(uncovered)) - f64::from(aim.score(scores));
+                total.slice_mut(place.as_slice()).mapv_inplace(|value| value + drop);
+            }
             counts.slice_mut(place.as_slice()).mapv_inplace(|value| value + 1.0);
         }
     }
-    total.zip_mut_with(&counts, |total, count| *total /= count.max(1.0));
     #[expect(clippy::cast_possible_truncation, reason = "attributions are float32")]
-    Ok(total.mapv(|value| value as f32))
+    let finished = |mut total: ArrayD<f64>| {
+        total.zip_mut_with(&counts, |total, count| *total /= count.max(1.0));
+        total.mapv(|value| value as f32)
+    };
+    Ok(totals.into_iter().map(finished).collect())
 }
 
 fn place(window: &Window, with_rows: bool) -> Vec<SliceInfoElem> {

@@ -1,16 +1,17 @@
 //! Methods that integrate along the straight path from a baseline to the input.
 
 use ndarray::{Array1, ArrayD, Axis};
-use pellucid_compile::{Points, Quadrature, nodes};
+use pellucid_compile::{Quadrature, Statistic, nodes};
 
 use super::baseline::{float, like};
 use super::evaluator::{Arrays, Evaluator};
+use super::targets::Aim;
 use crate::array::Array;
 use crate::error::Error;
 
-/// What integrating one or several rows gives.
+/// What integrating one or several rows gives, under one target.
 pub(crate) struct Integrated {
-    /// For each moved input, [n, …].
+    /// For each collected value, [n, …].
     pub(crate) values: Vec<ArrayD<f32>>,
     pub(crate) scores: Array1<f32>,
     pub(crate) baseline_scores: Array1<f32>,
@@ -24,11 +25,25 @@ struct Path<'a> {
     inputs: &'a Arrays,
     baselines: &'a Arrays,
     row: usize,
-    target: i64,
+    /// By target.
+    aims: Vec<Aim>,
     moved: Vec<String>,
+    how: How,
 }
 
-/// A point on the path: its score, and for each moved input signal × difference.
+/// How the path is integrated.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    pub(crate) quadrature: Quadrature,
+    pub(crate) steps: usize,
+    pub(crate) statistic: Statistic,
+    /// Whether readouts are multiplied by what the input differs from the baseline.
+    pub(crate) compared: bool,
+    /// Whether the values ought to sum to the difference of scores.
+    pub(crate) complete: bool,
+}
+
+/// A point on the path, under one target: its score, and for each collected value the finished readout.
 struct Point {
     score: f64,
     parts: Vec<ArrayD<f32>>,
@@ -83,20 +98,27 @@ impl Path<'_> {
             .collect()
     }
 
-    fn evaluate(&self, evaluator: &mut Evaluator<'_>, positions: &[f64]) -> Result<Vec<Point>, Error> {
-        let differences = self.differences();
-        let mut points = Vec::new();
+    /// The points at `positions`, by target.
+    fn evaluate(&self, evaluator: &mut Evaluator<'_>, positions: &[f64]) -> Result<Vec<Vec<Point>>, Error> {
+        let differences = if self.how.compared { self.differences() } else { Vec::new() };
+        let mut points: Vec<Vec<Point>> = self.aims.iter().map(|_| Vec::new()).collect();
         // Points are turned into rows a batch at a time, so that memory does not grow with their number.
         for some in positions.chunks(evaluator.wave().max(1)) {
-            let passed = evaluator.pass(&self.at(some)?, &vec![self.target; some.len()])?;
-            for index in 0..some.len() {
-                let parts = passed
-                    .values
-                    .iter()
-                    .zip(&differences)
-                    .map(|(signal, difference)| &signal.index_axis(Axis(0), index) * difference)
-                    .collect();
-                points.push(Point { score: f64::from(passed.scores[index]), parts });
+            let aims: Vec<Vec<Aim>> = self.aims.iter().map(|aim| vec![*aim; some.len()]).collect();
+            for (points, passed) in points.iter_mut().zip(evaluator.pass(&self.at(some)?, &aims)?) {
+                for index in 0..some.len() {
+                    let parts = passed.values.iter().enumerate().map(|(number, values)| {
+                        let mut readout = values.index_axis(Axis(0), index).to_owned();
+                        if let Some(difference) = differences.get(number) {
+                            readout *= difference;
+                        }
+                        if self.how.statistic == Statistic::MeanSquare {
+                            readout.mapv_inplace(|value| value * value);
+                        }
+                        readout
+                    });
+                    points.push(Point { score: f64::from(passed.scores[index]), parts: parts.collect() });
+                }
             }
         }
         Ok(points)
@@ -148,38 +170,40 @@ struct Row {
     finished: bool,
 }
 
-/// Integrates every row.
+/// Integrates every row, for each target: `aims` are by target, then by row.
 pub(crate) fn integrate(
     evaluator: &mut Evaluator<'_>,
-    points: Points,
+    how: How,
     inputs: &Arrays,
     baselines: &Arrays,
-    targets: &[i64],
-) -> Result<Integrated, Error> {
-    let Points::Path { quadrature, steps } = points else {
-        return Err(Error::Internal("this method has no path".to_owned()));
-    };
-    let moved: Vec<String> = evaluator.program.attributions.iter().map(|(name, _)| name.clone()).collect();
-    let expected = match quadrature {
+    aims: &[Vec<Aim>],
+) -> Result<Vec<Integrated>, Error> {
+    let moved = evaluator.program.moved.clone();
+    let expected = match how.quadrature {
         Quadrature::Adaptive { .. } => FIRST_PANELS * 2 + 1,
-        _ => steps + 2,
+        _ => how.steps + 2,
     };
-    evaluator.expect(expected * targets.len());
-    let mut rows = Vec::new();
-    for (row, target) in targets.iter().enumerate() {
-        let path = Path { inputs, baselines, row, target: *target, moved: moved.clone() };
-        rows.push(match quadrature {
-            Quadrature::Adaptive { tolerance } => adaptive(evaluator, &path, tolerance, steps)?,
-            _ => fixed(evaluator, &path, quadrature, steps)?,
-        });
+    let count = aims.first().map_or(0, Vec::len);
+    evaluator.expect(expected * count);
+    let mut rows: Vec<Vec<Row>> = aims.iter().map(|_| Vec::new()).collect();
+    for row in 0..count {
+        let here = aims.iter().map(|aims| aims[row]).collect();
+        let path = Path { inputs, baselines, row, aims: here, moved: moved.clone(), how };
+        let found = match how.quadrature {
+            Quadrature::Adaptive { tolerance } => adaptive(evaluator, &path, tolerance)?,
+            _ => fixed(evaluator, &path)?,
+        };
+        for (rows, found) in rows.iter_mut().zip(found) {
+            rows.push(found);
+        }
     }
-    gather(&rows, moved.len())
+    rows.iter().map(|rows| gather(rows)).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "scores are float32")]
-fn gather(rows: &[Row], inputs: usize) -> Result<Integrated, Error> {
+fn gather(rows: &[Row]) -> Result<Integrated, Error> {
     let mut values = Vec::new();
-    for input in 0..inputs {
+    for input in 0..rows.first().map_or(0, |row| row.values.len()) {
         let views: Vec<_> = rows.iter().map(|row| row.values[input].view()).collect();
         values.push(ndarray::stack(Axis(0), &views).map_err(|error| Error::Internal(error.to_string()))?);
     }
@@ -194,37 +218,35 @@ fn gather(rows: &[Row], inputs: usize) -> Result<Integrated, Error> {
     })
 }
 
-fn fixed(
-    evaluator: &mut Evaluator<'_>,
-    path: &Path<'_>,
-    quadrature: Quadrature,
-    steps: usize,
-) -> Result<Row, Error> {
-    let rule =
-        nodes(quadrature, steps).ok_or_else(|| Error::Internal("a fixed rule has points".to_owned()))?;
+fn fixed(evaluator: &mut Evaluator<'_>, path: &Path<'_>) -> Result<Vec<Row>, Error> {
+    let rule = nodes(path.how.quadrature, path.how.steps)
+        .ok_or_else(|| Error::Internal("a fixed rule has points".to_owned()))?;
     let ends = path.evaluate(evaluator, &[0.0, 1.0])?;
-    let mut sum = Sum::new(&ends[0]);
-    let mut coarse = Sum::new(&ends[0]);
+    let mut sums: Vec<(Sum, Sum)> =
+        ends.iter().map(|ends| (Sum::new(&ends[0]), Sum::new(&ends[0]))).collect();
     // Every other point of an odd trapezoid rule is a trapezoid rule of twice the width.
-    let nested =
-        quadrature == Quadrature::Trapezoid && rule.positions.len() % 2 == 1 && rule.positions.len() > 2;
+    let trapezoid = path.how.quadrature == Quadrature::Trapezoid;
+    let nested = trapezoid && rule.positions.len() % 2 == 1 && rule.positions.len() > 2;
     let batch = evaluator.wave().max(1);
     for (number, positions) in rule.positions.chunks(batch).enumerate() {
-        for (index, point) in path.evaluate(evaluator, positions)?.iter().enumerate() {
-            let position = number * batch + index;
-            sum.add(rule.weights[position], point);
-            if nested && position.is_multiple_of(2) {
-                coarse.add(2.0 * rule.weights[position], point);
+        for ((sum, coarse), points) in sums.iter_mut().zip(path.evaluate(evaluator, positions)?) {
+            for (index, point) in points.iter().enumerate() {
+                let position = number * batch + index;
+                sum.add(rule.weights[position], point);
+                if nested && position.is_multiple_of(2) {
+                    coarse.add(2.0 * rule.weights[position], point);
+                }
             }
         }
     }
-    Ok(Row {
+    let rows = sums.iter().zip(&ends).map(|((sum, coarse), ends)| Row {
         values: sum.to_f32(),
         score: ends[1].score,
         baseline_score: ends[0].score,
-        quadrature_error: nested.then(|| sum.distance(&coarse)),
+        quadrature_error: nested.then(|| sum.distance(coarse)),
         finished: true,
-    })
+    });
+    Ok(rows.collect())
 }
 
 /// Panels that adaptive quadrature starts with; each has a point at both ends and in the middle.
@@ -239,19 +261,22 @@ struct Panel {
     middle: usize,
     right: usize,
     width: f64,
-    /// ‖two halves − whole‖₁ of the trapezoid rule.
-    error: f64,
+    /// ‖two halves − whole‖₁ of the trapezoid rule, by target.
+    errors: Vec<f64>,
 }
 
-/// Halves panels, the worst first, until the gap is below `tolerance` times the score's difference and the distance
-/// between the rule with and without the middle points below `tolerance` times Σ|values|, or `limit` points are
-/// spent. Every point is used.
-fn adaptive(
-    evaluator: &mut Evaluator<'_>,
-    path: &Path<'_>,
-    tolerance: f64,
-    limit: usize,
-) -> Result<Row, Error> {
+/// What the points so far say of one target.
+struct Standing {
+    fine: Sum,
+    error: f64,
+    finished: bool,
+}
+
+/// Halves panels, the worst first, until every target has a gap below `tolerance` times the score's difference, where
+/// the method is complete, and a distance between the rule with and without the middle points below `tolerance` times
+/// Σ|values|, or all points are spent. Every point is used for every target.
+fn adaptive(evaluator: &mut Evaluator<'_>, path: &Path<'_>, tolerance: f64) -> Result<Vec<Row>, Error> {
+    let limit = path.how.steps;
     let last = 2 * FIRST_PANELS;
     let first: Vec<f64> = (0..=last).map(|i| i as f64 / last as f64).collect();
     let mut points = path.evaluate(evaluator, &first)?;
@@ -259,38 +284,22 @@ fn adaptive(
     let mut panels: Vec<Panel> = (0..FIRST_PANELS)
         .map(|panel| panel_of(&points, 2 * panel, 2 * panel + 1, 2 * panel + 2, 1.0 / FIRST_PANELS as f64))
         .collect();
-    let (score, baseline_score) = (points[last].score, points[0].score);
     loop {
-        let (fine, coarse) = sums(&points, &panels);
-        let allowed = tolerance * fine.norm();
-        let error = fine.distance(&coarse);
-        let difference = score - baseline_score;
-        let gap = (difference - fine.total()).abs();
-        // Where the score is nearly that of the baseline, a gap is small against the values instead.
-        let least = 1e-3 * fine.norm();
-        let finished = error <= allowed && gap <= tolerance * difference.abs().max(least);
-        if finished || points.len() + 2 > limit || allowed <= 0.0 {
-            let finished = finished || allowed <= 0.0;
-            return Ok(Row {
-                values: fine.to_f32(),
-                score,
-                baseline_score,
-                quadrature_error: Some(error),
-                finished,
+        let standings: Vec<Standing> = points
+            .iter()
+            .map(|points| standing(points, last, &panels, tolerance, path.how.complete))
+            .collect();
+        if standings.iter().all(|standing| standing.finished) || positions.len() + 2 > limit {
+            let rows = standings.iter().zip(&points).map(|(standing, points)| Row {
+                values: standing.fine.to_f32(),
+                score: points[last].score,
+                baseline_score: points[0].score,
+                quadrature_error: Some(standing.error),
+                finished: standing.finished,
             });
+            return Ok(rows.collect());
         }
-        // The worst panels, until their errors make up half of all.
-        panels.sort_by(|a, b| {
-            b.error.total_cmp(&a.error).then(positions[a.left].total_cmp(&positions[b.left]))
-        });
-        let total: f64 = panels.iter().map(|panel| panel.error).sum();
-        let mut covered = 0.0;
-        let mut chosen = 0;
-        while chosen < panels.len() && covered < 0.5 * total && points.len() + 2 * (chosen + 1) <= limit {
-            covered += panels[chosen].error;
-            chosen += 1;
-        }
-        chosen = chosen.max(FEWEST_PANELS).min(panels.len()).min((limit - points.len()) / 2).max(1);
+        let chosen = worst(&mut panels, &positions, &standings, limit);
         let split: Vec<Panel> = panels.drain(..chosen).collect();
         let between: Vec<f64> = split
             .iter()
@@ -300,8 +309,10 @@ fn adaptive(
             })
             .collect();
         evaluator.expect(between.len());
-        let start = points.len();
-        points.extend(path.evaluate(evaluator, &between)?);
+        let start = positions.len();
+        for (points, new) in points.iter_mut().zip(path.evaluate(evaluator, &between)?) {
+            points.extend(new);
+        }
         positions.extend(between);
         for (number, p) in split.iter().enumerate() {
             let new = start + 2 * number;
@@ -311,20 +322,58 @@ fn adaptive(
     }
 }
 
-fn panel_of(points: &[Point], left: usize, middle: usize, right: usize, width: f64) -> Panel {
-    let (l, m, r) = (&points[left], &points[middle], &points[right]);
-    let error: f64 =
-        l.parts
-            .iter()
-            .zip(&m.parts)
-            .zip(&r.parts)
-            .map(|((l, m), r)| {
-                ndarray::Zip::from(l).and(m).and(r).fold(0.0, |sum, l, m, r| {
-                    sum + (2.0 * f64::from(*m) - f64::from(*l) - f64::from(*r)).abs()
-                })
-            })
-            .sum();
-    Panel { left, middle, right, width, error: error * width / 4.0 }
+/// Puts the worst panels first, until their errors make up half of all; how many those are. A panel is as bad as under
+/// the target that is not finished and, against its own Σ|values|, fares worst.
+fn worst(panels: &mut [Panel], positions: &[f64], standings: &[Standing], limit: usize) -> usize {
+    let scales: Vec<f64> = standings
+        .iter()
+        .map(
+            |standing| {
+                if standing.finished { 0.0 } else { standing.fine.norm().max(f64::MIN_POSITIVE).recip() }
+            },
+        )
+        .collect();
+    let badness = |panel: &Panel| {
+        panel.errors.iter().zip(&scales).map(|(error, scale)| error * scale).fold(0.0, f64::max)
+    };
+    panels.sort_by(|a, b| {
+        badness(b).total_cmp(&badness(a)).then(positions[a.left].total_cmp(&positions[b.left]))
+    });
+    let total: f64 = panels.iter().map(badness).sum();
+    let mut covered = 0.0;
+    let mut chosen = 0;
+    while chosen < panels.len() && covered < 0.5 * total && positions.len() + 2 * (chosen + 1) <= limit {
+        covered += badness(&panels[chosen]);
+        chosen += 1;
+    }
+    chosen.max(FEWEST_PANELS).min(panels.len()).min((limit - positions.len()) / 2).max(1)
+}
+
+fn standing(points: &[Point], last: usize, panels: &[Panel], tolerance: f64, complete: bool) -> Standing {
+    let (fine, coarse) = sums(points, panels);
+    let allowed = tolerance * fine.norm();
+    let error = fine.distance(&coarse);
+    let difference = points[last].score - points[0].score;
+    let gap = (difference - fine.total()).abs();
+    // Where the score is nearly that of the baseline, a gap is small against the values instead.
+    let least = 1e-3 * fine.norm();
+    let closed = !complete || gap <= tolerance * difference.abs().max(least);
+    Standing { error, finished: (error <= allowed && closed) || allowed <= 0.0, fine }
+}
+
+fn panel_of(points: &[Vec<Point>], left: usize, middle: usize, right: usize, width: f64) -> Panel {
+    let error = |points: &Vec<Point>| {
+        let (l, m, r) = (&points[left], &points[middle], &points[right]);
+        let parts = l.parts.iter().zip(&m.parts).zip(&r.parts);
+        let bend = parts.map(|((l, m), r)| {
+            ndarray::Zip::from(l)
+                .and(m)
+                .and(r)
+                .fold(0.0, |sum, l, m, r| sum + (2.0 * f64::from(*m) - f64::from(*l) - f64::from(*r)).abs())
+        });
+        bend.sum::<f64>() * width / 4.0
+    };
+    Panel { left, middle, right, width, errors: points.iter().map(error).collect() }
 }
 
 /// The integral with and without the middle points, in the order of the points so that it is always the same.

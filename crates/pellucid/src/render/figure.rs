@@ -41,7 +41,7 @@ pub(super) fn figure(explanation: &Explanation, row: usize) -> Scene {
 
 fn block(scene: &mut Scene, explanation: &Explanation, explained: &Explained, index: usize, row: usize) {
     let (input, _) = &explained.attribution.values[index];
-    let drawn = draw(&explained.attribution.row(index, row));
+    let drawn = draw(&explained.attribution.row(index, row), explained.attribution.repeats(index));
     let ground = match &drawn {
         Drawn::Map(map) => Some(Ground::new(&explanation.inputs, row, input, map)),
         _ => None,

@@ -48,16 +48,26 @@ pub enum Drawn {
 
 /// The form in which an attribution is drawn, by its shape without the batch axis: `[c, h, w]` or `[h, w, c]` as a map,
 /// `[c, d, h, w]` as one map, `[h, w]` as a map where it looks like one, `[c, t]` as lines, everything else as bars.
-pub fn draw(values: &ArrayViewD<'_, f32>) -> Drawn {
+///
+/// Where each number repeats along `repeated` channels, as an occluded window's drop does, a sum over channels counts it
+/// once.
+pub fn draw(values: &ArrayViewD<'_, f32>, repeated: usize) -> Drawn {
+    let once = |sum: ndarray::ArrayD<f32>| sum / repeated.max(1) as f32;
     let shape = values.shape().to_vec();
     match shape.as_slice() {
         [a, _, c] => {
             let last = matches!(c, 1 | 3 | 4) && !matches!(a, 1 | 3 | 4);
-            let summed = if (last && *c == 1) || (!last && *a == 1) { "" } else { "sum over channels" };
-            map(&values.sum_axis(Axis(if last { 2 } else { 0 })).view(), summed)
+            let channels = if last { *c } else { *a };
+            let summed = match channels {
+                1 => "",
+                all if all == repeated => "the same in every channel",
+                _ if repeated > 1 => "sum over channels, each window once",
+                _ => "sum over channels",
+            };
+            map(&once(values.sum_axis(Axis(if last { 2 } else { 0 }))).view(), summed)
         }
         [_, _, _, _] => {
-            map(&values.sum_axis(Axis(0)).sum_axis(Axis(0)).view(), "sum over channels and depth")
+            map(&once(values.sum_axis(Axis(0)).sum_axis(Axis(0))).view(), "sum over channels and depth")
         }
         [height, width]
             if (*height).min(*width) >= 8 && (*height).max(*width) <= 4 * (*height).min(*width) =>
@@ -65,7 +75,7 @@ pub fn draw(values: &ArrayViewD<'_, f32>) -> Drawn {
             map(values, "")
         }
         [channels, _] if *channels > MOST_LINES => Drawn::Lines {
-            lines: vec![values.sum_axis(Axis(0)).iter().copied().collect()],
+            lines: vec![once(values.sum_axis(Axis(0))).iter().copied().collect()],
             channels: *channels,
         },
         [channels, _] => Drawn::Lines {
@@ -147,55 +157,67 @@ mod tests {
 
     #[test]
     fn pictures_are_summed_over_channels_wherever_those_stand() {
-        let Drawn::Map(first) = draw(&ramp(&[3, 2, 5]).view()) else { panic!("expected a map") };
+        let Drawn::Map(first) = draw(&ramp(&[3, 2, 5]).view(), 1) else { panic!("expected a map") };
         assert_eq!(first.values.dim(), (2, 5));
         assert!((first.values[[1, 4]] - (9.0 + 19.0 + 29.0)).abs() < 1e-6);
-        let Drawn::Map(last) = draw(&ramp(&[2, 5, 3]).view()) else { panic!("expected a map") };
+        let Drawn::Map(last) = draw(&ramp(&[2, 5, 3]).view(), 1) else { panic!("expected a map") };
         assert!((last.values[[0, 0]] - 3.0).abs() < 1e-6);
-        let Drawn::Map(volume) = draw(&ramp(&[2, 3, 4, 5]).view()) else { panic!("expected a map") };
+        let Drawn::Map(volume) = draw(&ramp(&[2, 3, 4, 5]).view(), 1) else { panic!("expected a map") };
         assert_eq!(volume.values.dim(), (4, 5));
     }
 
     #[test]
     fn the_limit_is_numpys_percentile_and_the_sign_chooses_colours() {
         // numpy.percentile(numpy.arange(100), 99) = 98.01
-        let Drawn::Map(map) = draw(&ramp(&[1, 10, 10]).view()) else { panic!("expected a map") };
+        let Drawn::Map(map) = draw(&ramp(&[1, 10, 10]).view(), 1) else { panic!("expected a map") };
         assert!((map.limit - 98.01).abs() < 1e-4);
         assert_eq!(map.colours, ColourMap::Cividis);
-        let Drawn::Map(signed) = draw(&(-ramp(&[1, 10, 10])).view()) else { panic!("expected a map") };
+        let Drawn::Map(signed) = draw(&(-ramp(&[1, 10, 10])).view(), 1) else { panic!("expected a map") };
         assert_eq!(signed.colours, ColourMap::BlueWhiteRed);
-        let Drawn::Map(zero) = draw(&ArrayD::zeros(IxDyn(&[1, 10, 10])).view()) else {
+        let Drawn::Map(zero) = draw(&ArrayD::zeros(IxDyn(&[1, 10, 10])).view(), 1) else {
             panic!("expected a map")
         };
         assert!(zero.is_zero() && (zero.limit - 1.0).abs() < 1e-9);
         let mut one = ArrayD::zeros(IxDyn(&[1, 20, 20]));
         one[[0, 3, 3]] = 5.0;
-        let Drawn::Map(one) = draw(&one.view()) else { panic!("expected a map") };
+        let Drawn::Map(one) = draw(&one.view(), 1) else { panic!("expected a map") };
         assert!((one.limit - 5.0).abs() < 1e-6);
     }
 
     #[test]
     fn vectors_become_bars_and_series_lines() {
-        let Drawn::Bars { bars, of } = draw(&array![1.0, -3.0, 2.0].into_dyn().view()) else {
+        let Drawn::Bars { bars, of } = draw(&array![1.0, -3.0, 2.0].into_dyn().view(), 1) else {
             panic!("expected bars")
         };
         assert_eq!((bars, of), (vec![(1, -3.0), (2, 2.0), (0, 1.0)], 3));
-        let Drawn::Lines { lines, channels } = draw(&ramp(&[2, 50]).view()) else { panic!("expected lines") };
+        let Drawn::Lines { lines, channels } = draw(&ramp(&[2, 50]).view(), 1) else {
+            panic!("expected lines")
+        };
         assert_eq!((lines.len(), lines[1].len(), channels), (2, 50, 2));
-        let Drawn::Lines { lines, channels } = draw(&ramp(&[7, 100]).view()) else {
+        let Drawn::Lines { lines, channels } = draw(&ramp(&[7, 100]).view(), 1) else {
             panic!("expected lines")
         };
         assert_eq!((lines.len(), channels), (1, 7));
-        assert!(matches!(draw(&ramp(&[28, 28]).view()), Drawn::Map(_)));
+        assert!(matches!(draw(&ramp(&[28, 28]).view(), 1), Drawn::Map(_)));
     }
 
     #[test]
     fn small_maps_keep_their_edges() {
-        let Drawn::Map(map) = draw(&array![[[0.0, 1.0], [2.0, 4.0]]].into_dyn().view()) else {
+        let Drawn::Map(map) = draw(&array![[[0.0, 1.0], [2.0, 4.0]]].into_dyn().view(), 1) else {
             panic!("expected a map")
         };
         let large = map.resized(4, 4, true);
         assert!((large[0] - large[5]).abs() < 1e-9);
         assert!((large[15] * map.limit - 4.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn numbers_that_repeat_along_channels_are_counted_once() {
+        let window = ArrayD::from_elem(IxDyn(&[3, 9, 9]), 2.0);
+        let Drawn::Map(map) = draw(&window.view(), 3) else { panic!("expected a map") };
+        assert!(map.values.iter().all(|value| (value - 2.0).abs() < 1e-6));
+        assert_eq!(map.summed, "the same in every channel");
+        let Drawn::Map(sum) = draw(&window.view(), 1) else { panic!("expected a map") };
+        assert!(sum.values.iter().all(|value| (value - 6.0).abs() < 1e-6));
     }
 }

@@ -180,7 +180,7 @@ fn shown(
         None if explanation.inputs.arrays().len() > 1 => format!("in input {input}"),
         None => String::new(),
     };
-    match draw(&explained.attribution.row(index, row)) {
+    match draw(&explained.attribution.row(index, row), explained.attribution.repeats(index)) {
         Drawn::Map(map) => stage(explanation, target, &place, input, &map, row),
         drawn => {
             let chart = figure::chart(explanation, explained, index, &drawn, row).to_svg(Theme::Page)?;

@@ -6,6 +6,7 @@ use serde_json::{Map, Number, Value, json};
 use super::words;
 use crate::array::Array;
 use crate::attribution::{Class, Explanation, Prediction, Target};
+use crate::stream::{Streamed, StreamedPrediction};
 
 /// Whether attributions themselves are written, or their shape only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,24 @@ pub fn prediction(model: &str, prediction: &Prediction, rows: &[&str], values: V
     let outputs: Map<String, Value> =
         prediction.outputs.iter().map(|(name, output)| (name.clone(), of_array(output, values))).collect();
     json!({ "model": model, "unit": prediction.unit, "rows": listed, "outputs": outputs })
+}
+
+/// What is known of rows that were written to files: the first ones without their numbers, how many there are, and
+/// how far they can be trusted.
+pub fn streamed(streamed: &Streamed) -> Value {
+    let mut told = explanation(&streamed.first, Values::Left);
+    told["rows_in_all"] = json!(streamed.rows);
+    told["trust"] = json!(streamed.trust);
+    told
+}
+
+/// What is known of predictions that were written to files: the first ones without their numbers, and how many there
+/// are.
+pub fn streamed_prediction(model: &str, streamed: &StreamedPrediction) -> Value {
+    let names: Vec<&str> = streamed.names.iter().map(String::as_str).collect();
+    let mut told = prediction(model, &streamed.first, &names, Values::Left);
+    told["rows_in_all"] = json!(streamed.rows);
+    told
 }
 
 fn row_of(explanation: &Explanation, row: usize, values: Values) -> Value {

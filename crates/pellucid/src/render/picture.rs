@@ -190,7 +190,7 @@ mod tests {
     use crate::photograph::{Geometry, Photograph};
 
     fn map(values: &ArrayD<f32>) -> HeatMap {
-        match draw(&values.view()) {
+        match draw(&values.view(), 1) {
             Drawn::Map(map) => map,
             other => panic!("expected a map, found {other:?}"),
         }

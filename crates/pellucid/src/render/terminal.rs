@@ -7,6 +7,7 @@ use super::picture::Ground;
 use super::words::{self, number, percent};
 use crate::attribution::{Explanation, Prediction};
 use crate::resample::{self, Interpolation};
+use crate::stream::{Streamed, StreamedPrediction};
 
 /// How text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub fn explanation(explanation: &Explanation, style: Style) -> String {
                 explanation.layer.as_ref().map(|layer| format!(" at {}", clean(layer))).unwrap_or_default();
             let _ = writeln!(text, "\n{}{layer} for {}", explanation.method.name, strong(&target, style));
             for index in 0..explained.attribution.values.len() {
-                match draw(&explained.attribution.row(index, row)) {
+                match draw(&explained.attribution.row(index, row), explained.attribution.repeats(index)) {
                     Drawn::Map(map) => {
                         let _ = writeln!(text, "  limits of colours ±{}", number(map.limit));
                         if style.colours {
@@ -68,6 +69,29 @@ pub fn explanation(explanation: &Explanation, style: Style) -> String {
         let _ = writeln!(text, "note: {}", clean(note));
     }
     text
+}
+
+/// What is known of rows that were written to files: the first ones, and how far all can be trusted.
+pub fn streamed(streamed: &Streamed, style: Style) -> String {
+    let mut text = explanation(&streamed.first, style);
+    let _ = writeln!(text, "\n{}", strong(&shown(streamed.first.rows(), streamed.rows), style));
+    let trust: Vec<String> = streamed.trust.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let evaluations: u64 =
+        streamed.first.explained.iter().map(|explained| explained.attribution.evaluations).sum();
+    let _ = writeln!(text, "  {evaluations} evaluations; trust: {}", trust.join(", "));
+    text
+}
+
+/// What is known of predictions that were written to files: the first ones.
+pub fn streamed_prediction(streamed: &StreamedPrediction, style: Style) -> String {
+    let names: Vec<&str> = streamed.names.iter().map(String::as_str).collect();
+    let mut text = prediction(&streamed.first, &names, style);
+    let _ = writeln!(text, "\n{}", strong(&shown(names.len(), streamed.rows), style));
+    text
+}
+
+fn shown(first: usize, rows: usize) -> String {
+    format!("{rows} rows in all, of which the first {first} are shown")
 }
 
 /// The best classes of every row; `rows` are their names.

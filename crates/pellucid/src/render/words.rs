@@ -139,8 +139,9 @@ pub fn verdict(explained: &Explained, row: usize) -> Verdict {
             percent(relative)
         ));
     }
-    if let Some(error) = &attribution.std_error {
-        let error: f32 = error.index_axis(ndarray::Axis(0), row).iter().map(|value| value.abs()).sum();
+    if let Some(errors) = &attribution.std_error {
+        let of_row = |error: &ndarray::ArrayD<f32>| error.index_axis(ndarray::Axis(0), row).sum();
+        let error: f32 = errors.iter().map(of_row).sum();
         let relative = part(error, total);
         graded(grade(relative, SAMPLING));
         reasons.push(format!(
@@ -263,7 +264,9 @@ mod tests {
                 baseline_score: gap.map(|_| one(0.5)),
                 gap: gap.map(one),
                 quadrature_error: error.map(one),
+                gap_std_error: None,
                 std_error: None,
+                repeated: Vec::new(),
                 evaluations: 1,
             },
         }

@@ -1,0 +1,258 @@
+//! RISE: the mean of random masks, each weighted by the score of the input that it leaves.
+
+use ndarray::{Array2, ArrayD, Axis, IxDyn};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::baseline::{float, like};
+use super::evaluator::{Arrays, Evaluator, join};
+use super::targets::Aim;
+use crate::array::Array;
+use crate::error::Error;
+
+/// How masks are drawn.
+pub(crate) struct Masks {
+    pub(crate) samples: usize,
+    /// Cells along each spatial axis; one number stands for every axis, and the last stands for those that are missing.
+    pub(crate) grid: Vec<usize>,
+    /// Probability that a cell is kept.
+    pub(crate) keep: f64,
+    pub(crate) seed: u64,
+}
+
+/// What one target's masks give: by input, [n, 1, …] with the input's space, or [n, …] of a vector.
+pub(crate) struct Risen {
+    pub(crate) values: Vec<ArrayD<f32>>,
+    pub(crate) std_errors: Option<Vec<ArrayD<f32>>>,
+}
+
+impl Masks {
+    /// Mask number `sample` of input number `input`, over the axes `space`: 1 keeps, 0 covers.
+    ///
+    /// A grid of cells, each kept with the probability, enlarged linearly to one cell more than the space along every
+    /// axis, of which a random window is taken. Without an axis to enlarge along, as in a vector (`cells` as many as
+    /// numbers), every number is a cell of its own.
+    fn mask(&self, space: &[usize], plain: bool, input: usize, sample: usize) -> ArrayD<f64> {
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        random.set_stream(((input as u64) << 40) ^ sample as u64);
+        let grid: Vec<usize> = space
+            .iter()
+            .enumerate()
+            .map(|(axis, size)| {
+                let given = self.grid.get(axis).or(self.grid.last()).copied().unwrap_or(7);
+                if plain { *size } else { given.min(*size) }
+            })
+            .collect();
+        let mut mask =
+            ArrayD::from_shape_simple_fn(
+                IxDyn(&grid),
+                || {
+                    if unit(&mut random) < self.keep { 1.0 } else { 0.0 }
+                },
+            );
+        if plain {
+            return mask;
+        }
+        for (axis, (size, cells)) in space.iter().zip(&grid).enumerate() {
+            let cell = size.div_ceil(*cells);
+            let shift = usize::try_from(random.next_u32()).unwrap_or_default() % cell;
+            mask = enlarged(&mask, axis, (cells + 1) * cell, shift, *size);
+        }
+        mask
+    }
+}
+
+/// A number in [0, 1).
+fn unit(random: &mut ChaCha8Rng) -> f64 {
+    f64::from(random.next_u32()) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// `size` positions from `start` of `values` enlarged to `whole` along `axis`, linearly between the centres of cells.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a position among the cells")]
+fn enlarged(values: &ArrayD<f64>, axis: usize, whole: usize, start: usize, size: usize) -> ArrayD<f64> {
+    let cells = values.shape()[axis];
+    let lanes: Vec<_> = (start..start + size)
+        .map(|position| {
+            let at = (position as f64 + 0.5) * cells as f64 / whole as f64 - 0.5;
+            let at = at.clamp(0.0, (cells - 1) as f64);
+            let below = at.floor() as usize;
+            let above = (below + 1).min(cells - 1);
+            let part = at - below as f64;
+            let lane = |cell| values.index_axis(Axis(axis), cell);
+            &lane(below) * (1.0 - part) + &lane(above) * part
+        })
+        .collect();
+    let views: Vec<_> = lanes.iter().map(|lane| lane.view()).collect();
+    ndarray::stack(Axis(axis), &views).unwrap_or_else(|_| values.clone())
+}
+
+/// Sums over masks of one row under one target, by input: Σ score · mask and Σ (score · mask)².
+struct Sums(Vec<(ArrayD<f64>, ArrayD<f64>)>);
+
+/// Masks every float input at once, and weighs every mask by the score, for each target: `aims` are by target, then by
+/// row. Every row sees the same masks.
+pub(crate) fn rise(
+    evaluator: &mut Evaluator<'_>,
+    masks: &Masks,
+    inputs: &Arrays,
+    baselines: &Arrays,
+    aims: &[Vec<Aim>],
+) -> Result<Vec<Risen>, Error> {
+    let rows = aims.first().map_or(0, Vec::len);
+    evaluator.expect(rows * masks.samples);
+    let moved = evaluator.program.moved.clone();
+    let spaces: Vec<(usize, Vec<usize>, bool)> = inputs
+        .iter()
+        .enumerate()
+        .filter(|(_, (name, _))| moved.contains(name))
+        .map(|(number, (_, array))| {
+            let shape = array.shape();
+            let plain = shape.len() < 3;
+            (number, shape[if plain { 1 } else { 2 }..].to_vec(), plain)
+        })
+        .collect();
+    let zeros = || Sums(spaces.iter().map(|(_, space, _)| (zeros(space), zeros(space))).collect());
+    let mut sums: Vec<Vec<Sums>> = aims.iter().map(|_| (0..rows).map(|_| zeros()).collect()).collect();
+    let numbers: Vec<usize> = (0..masks.samples).collect();
+    for some in numbers.chunks(evaluator.wave().max(1)) {
+        let drawn: Vec<Vec<ArrayD<f64>>> = some
+            .iter()
+            .map(|sample| {
+                spaces
+                    .iter()
+                    .map(|(number, space, plain)| masks.mask(space, *plain, *number, *sample))
+                    .collect()
+            })
+            .collect();
+        for row in 0..rows {
+            let masked = masked(inputs, baselines, &spaces, &drawn, row)?;
+            let scores: Array2<f32> = evaluator.scores(&masked, some.len())?;
+            for (aims, sums) in aims.iter().zip(&mut sums) {
+                for (masks, scores) in drawn.iter().zip(scores.rows()) {
+                    let score = f64::from(aims[row].score(scores));
+                    for (mask, (sum, squares)) in masks.iter().zip(&mut sums[row].0) {
+                        ndarray::Zip::from(sum).and(squares).and(mask).for_each(|sum, square, mask| {
+                            *sum += score * mask;
+                            *square += (score * mask).powi(2);
+                        });
+                    }
+                }
+            }
+        }
+    }
+    sums.iter().map(|rows| finished(rows, masks, &spaces)).collect()
+}
+
+fn zeros(space: &[usize]) -> ArrayD<f64> {
+    ArrayD::zeros(IxDyn(space))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "attributions are float32")]
+fn finished(rows: &[Sums], masks: &Masks, spaces: &[(usize, Vec<usize>, bool)]) -> Result<Risen, Error> {
+    let count = masks.samples as f64;
+    let stacked = |of: &dyn Fn(&(ArrayD<f64>, ArrayD<f64>)) -> ArrayD<f64>| {
+        spaces
+            .iter()
+            .enumerate()
+            .map(|(input, (_, _, plain))| {
+                let parts: Vec<ArrayD<f64>> = rows.iter().map(|sums| of(&sums.0[input])).collect();
+                let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+                let all =
+                    ndarray::stack(Axis(0), &views).map_err(|error| Error::Internal(error.to_string()))?;
+                let all = if *plain { all } else { all.insert_axis(Axis(1)) };
+                Ok(all.mapv(|value| value as f32))
+            })
+            .collect::<Result<Vec<_>, Error>>()
+    };
+    let error = |(sum, squares): &(ArrayD<f64>, ArrayD<f64>)| {
+        let mut error = squares.clone();
+        error.zip_mut_with(sum, |square, sum| {
+            let variance = (*square - sum * sum / count).max(0.0) / (count - 1.0);
+            *square = (variance / count).sqrt() / masks.keep;
+        });
+        error
+    };
+    let std_errors = if masks.samples > 1 { Some(stacked(&error)?) } else { None };
+    Ok(Risen { values: stacked(&|(sum, _)| sum / (count * masks.keep))?, std_errors })
+}
+
+/// One row under some masks: what they cover is the baseline's.
+fn masked(
+    inputs: &Arrays,
+    baselines: &Arrays,
+    spaces: &[(usize, Vec<usize>, bool)],
+    drawn: &[Vec<ArrayD<f64>>],
+    row: usize,
+) -> Result<Arrays, Error> {
+    let mut arrays = Vec::new();
+    for (number, (name, array)) in inputs.iter().enumerate() {
+        let x = array.rows(row..row + 1);
+        let input = spaces.iter().position(|(of, _, _)| *of == number);
+        let baseline =
+            baselines.iter().find(|(key, _)| key == name).map(|(_, array)| array.rows(row..row + 1));
+        let parts: Vec<Array> = match (input, float(&x), baseline.as_ref().and_then(float)) {
+            (Some(input), Some(values), Some(b)) => drawn
+                .iter()
+                .map(|masks| {
+                    #[expect(clippy::cast_possible_truncation, reason = "the engine takes float32")]
+                    let mask = masks[input].mapv(|mask| mask as f32);
+                    // Masks lack rows and channels, and broadcast over them.
+                    like(&x, &b + &((&values - &b) * &mask))
+                })
+                .collect(),
+            _ => vec![x.clone(); drawn.len()],
+        };
+        arrays.push((name.clone(), join(&parts.iter().collect::<Vec<_>>())?));
+    }
+    Ok(arrays)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masks(grid: &[usize]) -> Masks {
+        Masks { samples: 1, grid: grid.to_vec(), keep: 0.5, seed: 3 }
+    }
+
+    #[test]
+    fn masks_keep_half_and_are_smooth() {
+        let masks = masks(&[4]);
+        let mut sum = ArrayD::zeros(IxDyn(&[16, 12]));
+        for sample in 0..2000 {
+            let mask = masks.mask(&[16, 12], false, 0, sample);
+            assert_eq!(mask.shape(), [16, 12]);
+            assert!(mask.iter().all(|value| (0.0..=1.0).contains(value)));
+            // A cell is at least 3 wide, so neighbours differ by a third at most.
+            for lane in mask.lanes(Axis(1)) {
+                assert!(lane.windows(2).into_iter().all(|pair| (pair[1] - pair[0]).abs() <= 0.4));
+            }
+            sum += &mask;
+        }
+        let mean = sum / 2000.0;
+        assert!(mean.iter().all(|value| (value - 0.5).abs() < 0.05), "{mean}");
+    }
+
+    #[test]
+    fn a_seed_and_a_sample_always_give_the_same_mask() {
+        let first = masks(&[3, 5]).mask(&[9, 20], false, 0, 4);
+        assert_eq!(first, masks(&[3, 5]).mask(&[9, 20], false, 0, 4));
+        assert_ne!(first, masks(&[3, 5]).mask(&[9, 20], false, 0, 5));
+        assert_ne!(first, masks(&[3, 5]).mask(&[9, 20], false, 1, 4));
+    }
+
+    #[test]
+    fn numbers_of_a_vector_are_cells() {
+        let mask = masks(&[7]).mask(&[30], true, 0, 0);
+        assert!(mask.iter().all(|value| *value == 0.0 || *value == 1.0));
+        assert!(mask.iter().any(|value| *value == 0.0) && mask.iter().any(|value| *value == 1.0));
+    }
+
+    #[test]
+    fn enlarging_is_linear_between_centres() {
+        let values = ndarray::arr1(&[0.0, 1.0]).into_dyn();
+        let found = enlarged(&values, 0, 4, 0, 4);
+        assert_eq!(found, ndarray::arr1(&[0.0, 0.25, 0.75, 1.0]).into_dyn());
+        assert_eq!(enlarged(&values, 0, 4, 1, 2), ndarray::arr1(&[0.25, 0.75]).into_dyn());
+    }
+}
