@@ -13,19 +13,19 @@ from onnx import TensorProto, numpy_helper
 VARIANTS = [(exporter, folded) for exporter in ("torchscript", "dynamo") for folded in (True, False)]
 
 
-def export(network, x, exporter, folded):
-    """`network` as an ONNX model: input `input`, output `output`, first axis `batch`."""
+def export(network, x, exporter, folded, dynamic=True):
+    """`network` as an ONNX model: input `input`, output `output`, first axis `batch`, or that of `x`."""
     names = dict(input_names=["input"], output_names=["output"], opset_version=18, verbose=False)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         if exporter == "torchscript":
             if not folded:
                 names |= dict(training=torch.onnx.TrainingMode.PRESERVE, do_constant_folding=False)
             file = io.BytesIO()
-            axes = {"input": {0: "batch"}, "output": {0: "batch"}}
+            axes = {"input": {0: "batch"}, "output": {0: "batch"}} if dynamic else None
             torch.onnx.export(network, (x,), file, dynamo=False, dynamic_axes=axes, **names)
             model = onnx.load_from_string(file.getvalue())
         else:
-            batch = ({0: torch.export.Dim("batch")},)
+            batch = ({0: torch.export.Dim("batch")},) if dynamic else None
             model = torch.onnx.export(
                 network, (x,), dynamo=True, dynamic_shapes=batch, optimize=folded, **names
             ).model_proto
@@ -98,7 +98,8 @@ def in_float64(model):
             elif node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
                 attribute.i = TensorProto.DOUBLE
     for value in [*wide.graph.input, *wide.graph.output]:
-        value.type.tensor_type.elem_type = TensorProto.DOUBLE
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = TensorProto.DOUBLE
     del wide.graph.value_info[:]
     return wide
 

@@ -1,0 +1,389 @@
+//! Measures networks that `goldens/zoo/prepare.py` made, and writes the table of `docs/zoo.md`:
+//! `zoo measure FOLDER…` for folders of one network each, then `zoo table WORK docs/zoo.md`. `goldens/zoo/run` does all
+//! of it.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ndarray::{ArrayD, Axis};
+use pellucid::{Array, Engine, Inputs, Model, Options, Silent, TargetChoice, npy};
+use serde::{Deserialize, Serialize};
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+/// What a gradient's error may be, in units of PyTorch's own in `float32`.
+const MOST: f64 = 2.0;
+
+/// Errors of each row: ‖found − wanted‖₂ / ‖wanted‖₂.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Errors {
+    logits: Vec<f64>,
+    gradient: Vec<f64>,
+}
+
+/// `reference.json`.
+#[derive(Debug, Deserialize)]
+struct Reference {
+    network: String,
+    parameters: u64,
+    scales: BTreeMap<String, f64>,
+    float32: Errors,
+    versions: BTreeMap<String, String>,
+}
+
+/// What an engine made of a file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Run {
+    errors: Errors,
+    /// |gap| / |score − baseline score| of integrated gradients, where they were asked for.
+    gap: Option<f64>,
+    problem: Option<String>,
+}
+
+/// `VARIANT.json`: what was found of one file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Found {
+    nodes: usize,
+    /// Share of the nodes on the way that the gradient passes.
+    covered: f64,
+    problems: Vec<String>,
+    /// What `grad-cam` looks at where no layer is named, with its sizes.
+    layer: Option<String>,
+    engines: BTreeMap<String, Run>,
+}
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["measure", folders @ ..] if !folders.is_empty() => {
+            folders.iter().try_for_each(|folder| measure(Path::new(folder)))
+        }
+        ["table", work, document] => Ok(fs::write(document, table(Path::new(work))?)?),
+        _ => Err("usage: zoo measure FOLDER… | zoo table WORK DOCUMENT".into()),
+    }
+}
+
+/// Engines that compute in `float32`; the interpreter is far too slow for these networks.
+fn engines() -> impl Iterator<Item = Engine> {
+    Engine::ALL.into_iter().filter(|engine| *engine != Engine::Reference)
+}
+
+fn read_reference(folder: &Path) -> Result<Reference> {
+    let path = folder.join("reference.json");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// The files of a folder with an ending, sorted.
+fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?;
+    found.retain(|path| path.extension().is_some_and(|extension| extension == ending));
+    found.sort();
+    Ok(found)
+}
+
+/// Measures every file of a folder that was not measured on every engine.
+fn measure(folder: &Path) -> Result<()> {
+    let arrays: BTreeMap<String, Array> =
+        npy::read_arrays(&folder.join("reference.npz"))?.into_iter().collect();
+    let reference = read_reference(folder)?;
+    for file in files(folder, "onnx")? {
+        let record = file.with_extension("json");
+        let mut found: Found = match fs::read_to_string(&record) {
+            Ok(text) => serde_json::from_str(&text)?,
+            Err(_) => Found::default(),
+        };
+        let missing: Vec<Engine> =
+            engines().filter(|engine| !found.engines.contains_key(engine.name())).collect();
+        if missing.is_empty() {
+            continue;
+        }
+        let model = match Model::open(&file) {
+            Ok(model) => model,
+            Err(error) => {
+                println!("{}: {error}", file.display());
+                found.problems = vec![error.to_string()];
+                fs::write(&record, serde_json::to_string_pretty(&found)?)?;
+                continue;
+            }
+        };
+        inspect(&model, &mut found);
+        for engine in missing {
+            let run = run(&model, &reference, &arrays, engine);
+            // An engine that is not installed is not a failure of the network.
+            if run.problem.as_ref().is_some_and(|problem| problem.contains("ORT_DYLIB_PATH")) {
+                eprintln!("{}: {}", engine.name(), run.problem.unwrap_or_default());
+                continue;
+            }
+            report(&file, &reference, engine, &found, &run);
+            found.engines.insert(engine.name().to_owned(), run);
+        }
+        fs::write(&record, serde_json::to_string_pretty(&found)?)?;
+    }
+    Ok(())
+}
+
+fn report(file: &Path, reference: &Reference, engine: Engine, found: &Found, run: &Run) {
+    println!(
+        "{} {}: coverage {:.0} %, {:?}, logits {:.2}, gradient {:.2} ({:.1e}) {}{}",
+        file.display(),
+        engine.name(),
+        100.0 * found.covered,
+        found.layer.as_deref().unwrap_or("no layer"),
+        median(&run.errors.logits) / median(&reference.float32.logits),
+        median(&run.errors.gradient) / median(&reference.float32.gradient),
+        median(&run.errors.gradient),
+        run.gap.map_or_else(String::new, |gap| format!("gap {gap:.1e} ")),
+        run.problem.iter().chain(&found.problems).cloned().collect::<Vec<_>>().join("; "),
+    );
+}
+
+/// What is known before anything runs.
+fn inspect(model: &Model, found: &mut Found) {
+    found.nodes = model.graph().nodes().len();
+    found.problems.clear();
+    match pellucid::coverage(model, &Options::new("gradient")) {
+        Ok(coverage) => {
+            found.covered = coverage.share();
+            found.problems.extend(coverage.offences().map(|met| {
+                format!("{} {:?}: {}", met.operator, met.output, met.problem.as_deref().unwrap_or(""))
+            }));
+        }
+        Err(error) => found.problems.push(error.to_string()),
+    }
+    match pellucid::coverage(model, &Options::new("grad-cam")) {
+        Ok(coverage) => found.layer = coverage.layer,
+        Err(error) => found.problems.push(format!("grad-cam: {error}")),
+    }
+}
+
+fn run(model: &Model, reference: &Reference, arrays: &BTreeMap<String, Array>, engine: Engine) -> Run {
+    let mut run = Run::default();
+    if let Err(error) = evaluate(model, reference, arrays, engine, &mut run) {
+        run.problem = Some(error.to_string());
+    }
+    run
+}
+
+fn evaluate(
+    model: &Model,
+    reference: &Reference,
+    arrays: &BTreeMap<String, Array>,
+    engine: Engine,
+    run: &mut Run,
+) -> Result<()> {
+    let array = |name: &str| arrays.get(name).ok_or_else(|| format!("reference.npz holds no {name}"));
+    let name = model.inputs().next().ok_or("the network has no input")?.name.clone();
+    let inputs =
+        |rows| Inputs::from_arrays(vec![(name.clone(), array("input")?.rows(0..rows))]).map_err(Box::from);
+    let Array::I64(targets) = array("target")? else { return Err("targets are not int64".into()) };
+    let targets: Vec<usize> =
+        targets.iter().map(|target| usize::try_from(*target)).collect::<Result<_, _>>()?;
+    let options = |method: &str, rows: usize| {
+        let mut options = Options::new(method);
+        options.targets = vec![TargetChoice::Rows(targets[..rows].to_vec())];
+        options.limits.engine = engine;
+        options
+    };
+    let explanation = explain(model, inputs(targets.len()), &options("gradient", targets.len()))?;
+    let scores = explanation.prediction.scores.mapv(f64::from).into_dyn();
+    run.errors.logits = relative(&scores, &array("logits")?.to_f64())?;
+    let gradient = explanation.explained[0].attribution.values[0].1.mapv(f64::from);
+    run.errors.gradient = relative(&gradient, &array("gradient")?.to_f64())?;
+    let map = explain(model, inputs(1), &options("grad-cam", 1))?;
+    let map = &map.explained[0].attribution.values[0].1;
+    if !(map.iter().all(|value| value.is_finite()) && map.shape()[2..].iter().all(|size| *size > 1)) {
+        run.problem = Some(format!("grad-cam: a map of shape {:?}", map.shape()));
+    }
+    if reference.network.starts_with("efficientnet") {
+        let path = options("integrated-gradients", 1).set("quadrature", "gauss-legendre").set("steps", 50);
+        let found = explain(model, inputs(1), &path)?;
+        let attribution = &found.explained[0].attribution;
+        if let (Some(gap), Some(start)) = (&attribution.gap, &attribution.baseline_score) {
+            run.gap = Some(f64::from((gap[0] / (attribution.score[0] - start[0])).abs()));
+        }
+    }
+    Ok(())
+}
+
+fn explain(model: &Model, inputs: Result<Inputs>, options: &Options) -> Result<pellucid::Explanation> {
+    let inputs = model.check_inputs(inputs?)?;
+    Ok(pellucid::explain(model, inputs, options, &Silent)?)
+}
+
+/// ‖found − wanted‖₂ / ‖wanted‖₂ of each row.
+fn relative(found: &ArrayD<f64>, wanted: &ArrayD<f64>) -> Result<Vec<f64>> {
+    let rows = wanted.shape()[0];
+    if found.len() != wanted.len() || found.shape()[0] != rows {
+        return Err(format!("shape {:?}, expected {:?}", found.shape(), wanted.shape()).into());
+    }
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    Ok((0..rows)
+        .map(|row| {
+            let (found, wanted) = (found.index_axis(Axis(0), row), wanted.index_axis(Axis(0), row));
+            norm(&mut found.iter().zip(&wanted).map(|(f, w)| f - w)) / norm(&mut wanted.iter().copied())
+        })
+        .collect())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+/// One network: where it stands in the document, what it is compared with, and its files.
+type Network = (Reference, Vec<(String, Found)>);
+
+fn networks(work: &Path) -> Result<Vec<Network>> {
+    let mut folders: Vec<PathBuf> =
+        fs::read_dir(work)?.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?;
+    folders.retain(|folder| folder.join("reference.json").is_file());
+    folders.sort();
+    folders
+        .iter()
+        .map(|folder| {
+            let mut found = Vec::new();
+            for record in files(folder, "json")? {
+                let name = record.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                if name != "reference" {
+                    found.push((name, serde_json::from_str(&fs::read_to_string(&record)?)?));
+                }
+            }
+            Ok((read_reference(folder)?, found))
+        })
+        .collect()
+}
+
+fn table(work: &Path) -> Result<String> {
+    let networks = networks(work)?;
+    let names: Vec<&str> = engines()
+        .map(Engine::name)
+        .filter(|name| {
+            networks.iter().any(|(_, found)| found.iter().any(|(_, found)| found.engines.contains_key(*name)))
+        })
+        .collect();
+    let mut text = String::from(OPENING);
+    let (mut files, mut failures) = (0, Vec::new());
+    let mut rows = String::new();
+    let mut gaps = String::new();
+    for (reference, found) in &networks {
+        writeln!(
+            rows,
+            "| **{}** | {:.1} | | | | {:.2} | {:.2} | {} | {} |",
+            reference.network,
+            reference.parameters as f64 / 1e6,
+            reference.scales["logits"],
+            reference.scales["gradient_norm"],
+            median_of(&reference.float32),
+            vec![""; names.len() + 1].join(" | ").trim_end(),
+        )?;
+        for (variant, found) in found {
+            files += 1;
+            let verdicts: Vec<(String, bool)> =
+                names.iter().map(|name| judge(found.engines.get(*name), &reference.float32)).collect();
+            let right =
+                found.problems.is_empty() && found.covered >= 1.0 && verdicts.iter().all(|(_, right)| *right);
+            if !right {
+                failures.push(failure(&reference.network, variant, found));
+            }
+            writeln!(
+                rows,
+                "| {variant} | | {} | {:.0} % | `{}` | | | | {} | {} |",
+                found.nodes,
+                100.0 * found.covered,
+                found.layer.as_deref().unwrap_or("none"),
+                verdicts.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(" | "),
+                if right { "yes" } else { "**no**" },
+            )?;
+            for (engine, run) in &found.engines {
+                if let Some(gap) = run.gap {
+                    writeln!(gaps, "- {} ({variant}, {engine}): {gap:.1e}", reference.network)?;
+                }
+            }
+        }
+    }
+    writeln!(
+        text,
+        "{} networks, {files} files, engines {}: {} of {files} files pass.\n",
+        networks.len(),
+        names.join(" and "),
+        files - failures.len(),
+    )?;
+    let heads: String = names.iter().map(|name| format!(" {name} |")).collect();
+    writeln!(
+        text,
+        "| network, file | parameters, millions | nodes | coverage | layer of `grad-cam` | logits | gradient | PyTorch float32 |{heads} passes |\n|---|--:|--:|--:|---|--:|--:|---|{}---|",
+        "---|".repeat(names.len()),
+    )?;
+    text.push_str(&rows);
+    if !failures.is_empty() {
+        writeln!(text, "\n## What does not pass\n\n{}", failures.join("\n"))?;
+    }
+    writeln!(
+        text,
+        "\n## Integrated gradients\n\n50 Gauss-Legendre points from zero, first input: |gap| / |score − baseline score|.\n\n{}",
+        gaps.trim_end()
+    )?;
+    if let Some((reference, _)) = networks.first() {
+        let versions: Vec<String> =
+            reference.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        writeln!(text, "\nReferences: {}.", versions.join(", "))?;
+    }
+    Ok(text)
+}
+
+/// Medians of the logits' and the gradient's errors.
+fn median_of(errors: &Errors) -> String {
+    format!("{:.1e}, {:.1e}", median(&errors.logits), median(&errors.gradient))
+}
+
+/// Errors of an engine with their ratios to PyTorch's, and whether they pass.
+fn judge(run: Option<&Run>, float32: &Errors) -> (String, bool) {
+    let Some(run) = run else { return ("not run".to_owned(), true) };
+    if run.errors.gradient.is_empty() {
+        return ("fails".to_owned(), false);
+    }
+    let ratio = |mine: &[f64], theirs: &[f64]| median(mine) / median(theirs);
+    let logits = ratio(&run.errors.logits, &float32.logits);
+    let gradient = ratio(&run.errors.gradient, &float32.gradient);
+    let text = format!("{} ({logits:.2}, {gradient:.2})", median_of(&run.errors));
+    (text, logits <= MOST && gradient <= MOST && run.problem.is_none())
+}
+
+fn failure(network: &str, variant: &str, found: &Found) -> String {
+    let mut reasons = found.problems.clone();
+    for (engine, run) in &found.engines {
+        reasons.extend(run.problem.iter().map(|problem| format!("{engine}: {problem}")));
+    }
+    if reasons.is_empty() {
+        reasons.push(format!("an error above {MOST} times PyTorch's"));
+    }
+    format!("- {network}, {variant}: {}", reasons.join("; "))
+}
+
+const OPENING: &str = "\
+# The convolutional zoo
+
+Generated by `goldens/zoo/run`; do not edit. Every convolutional classifier of torchvision's families, from both of
+PyTorch's exporters, and the `light_*.onnx` of the onnx package, their constant weights replaced. *Every* parameter and
+buffer is drawn at random with a seed, so that logits are of order one and vary from input to input
+(`goldens/zoo/networks.py` refuses a network otherwise).
+
+A file is named after its exporter: `torchscript` (`dynamo=False`) or `dynamo`; `dynamic` takes any number of rows, the
+others one; `unfolded` was exported without folding and optimising. Eight inputs of the network's own size. *logits* is
+the root mean square of the logits, *gradient* the median norm of the gradient of the highest logit in the input. Errors
+are ‖found − float64‖₂ / ‖float64‖₂ with PyTorch's float64, the median of the eight inputs: of the logits, of the
+gradient; in brackets their ratios to PyTorch's own error in float32, which may be 2 at most. *coverage* is the share of
+nodes on the way of the gradient that a rule passes; the layer is what `grad-cam` looks at where none is named.
+
+";

@@ -1,0 +1,92 @@
+"""Which inputs come so near a kink that rounding decides the gradient.
+
+At a rectifier or a max-pool the derivative jumps. Where a unit's float64 value is nearer to the
+jump than float32's rounding, two right programs in float32 differ in that unit, and the gradient of
+the whole network by a thousandth or more, against some 1e-6 of rounding alone. Whether that happens
+is chance, and says nothing of either. PyTorch's float32 against its float64 says which
+units are in doubt; nothing here knows of other programs.
+"""
+
+import torch
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from networks import ROWS, images
+
+# An input on which rounding turns fewer units than this, as is to be expected, is as good as any.
+CLEAR = 0.02
+# Where more are to be expected on average, every input has such units, and none is worth looking for.
+HOPELESS = 4
+# Most inputs that are looked at.
+CANDIDATES = 24
+
+aten = torch.ops.aten
+
+
+class Kinks(TorchDispatchMode):
+    """Collects what reaches operators with kinks: the value, and its distances from the kinks."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        packet = function.overloadpacket
+        if packet in (aten.relu, aten.relu_):
+            self.found.append(("edges", (0.0,), arguments[0].clone()))
+        elif packet in (aten.hardtanh, aten.hardtanh_):
+            edges = tuple(float(edge) for edge in (*arguments[1:], *(-1, 1)[len(arguments) - 1 :]))
+            self.found.append(("edges", edges, arguments[0].clone()))
+        elif packet in (aten.hardswish, aten.hardswish_, aten.hardsigmoid, aten.hardsigmoid_):
+            self.found.append(("edges", (-3.0, 3.0), arguments[0].clone()))
+        elif packet in (aten.max_pool2d_with_indices, aten.max_pool2d):
+            self.found.append(("pool", arguments[1:], arguments[0].clone()))
+        return function(*arguments, **(keywords or {}))
+
+
+def leads(x, kernel, stride=None, padding=0, dilation=1, ceil_mode=False):
+    """How far the largest of each window leads the second; windows of zeros have passed a rectifier, and are flat."""
+    pair = lambda value: list(value) * (2 // len(value)) if isinstance(value, (list, tuple)) else [value, value]
+    kernel, padding = pair(kernel), pair(padding)
+    stride = pair(stride) if stride else kernel
+    more = [k - 1 if ceil_mode else 0 for k in kernel]
+    x = F.pad(x, (padding[1], padding[1] + more[1], padding[0], padding[0] + more[0]), value=-torch.inf)
+    windows = x.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1]).flatten(4)
+    best = windows.topk(2, -1).values
+    return torch.where(best[..., 0] > 0, best[..., 0] - best[..., 1], torch.inf)
+
+
+def turned(distance, error):
+    """How many units with these distances from a kink an error of this root mean square turns, to be expected."""
+    return 0.5 * torch.erfc(distance / (error * 2**0.5)).sum().item()
+
+
+def in_doubt(network, wide, x):
+    """How many units rounding turns for one row, to be expected: errors are about normal, and about PyTorch's."""
+    with torch.no_grad():
+        with Kinks() as narrow:
+            network(x)
+        with Kinks() as exact:
+            wide(x.double())
+    total = 0.0
+    for (kind, edges, near), (_, _, value) in zip(narrow.found, exact.found, strict=True):
+        error = (near.double() - value).square().mean().sqrt()
+        if kind == "edges":
+            total += sum(turned((value - edge).abs(), error) for edge in edges)
+        else:
+            total += turned(leads(value, *edges), error * 2**0.5)
+    return total
+
+
+def inputs(network, wide, size, name):
+    """Eight inputs with few units in doubt where there are such; how many each has; how many inputs were looked at."""
+    found = []
+    for position in range(CANDIDATES):
+        x = images(1, size, name, position)
+        found.append((in_doubt(network, wide, x), position, x))
+        if len(found) == ROWS and sum(doubt for doubt, _, _ in found) > HOPELESS * ROWS:
+            break
+        if sum(doubt < CLEAR for doubt, _, _ in found) == ROWS:
+            break
+    best = sorted(found, key=lambda entry: entry[:2])[:ROWS]
+    return torch.cat([x for _, _, x in best]), [doubt for doubt, _, _ in best], len(found)

@@ -1,0 +1,167 @@
+"""Draws networks, writes their ONNX files, and what PyTorch says of them in float64 and in float32.
+
+    python prepare.py WORK [NAME…]
+    python prepare.py --list
+
+`WORK/NAME/reference.npz`: `input` [8, 3, h, w] float32, `target` [8] int64 (the class of the
+highest logit), `logits` [8, classes] and `gradient` [8, 3, h, w] of the target's logit, float64.
+`WORK/NAME/reference.json`: scales, errors of PyTorch's float32 for each row, versions.
+`WORK/NAME/EXPORTER[.dynamic][.unfolded].onnx`. What is there already is kept.
+"""
+
+import copy
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.reference
+import onnxruntime
+import torch
+import torchvision
+
+sys.path.append(str(Path(__file__).parent.parent))
+sys.path.append(str(Path(__file__).parent))
+
+import doubt
+import light
+from exporting import export, in_float64
+from networks import SPECS, Refused, generator, images, randomise, require_order_one
+
+
+def explained(network, x, target=None):
+    """Logits, targets and gradients of the targets' logits, one row at a time."""
+    logits, targets, gradients = [], [], []
+    for row in range(len(x)):
+        one = x[row : row + 1].clone().requires_grad_()
+        result = network(one)
+        index = int(result.argmax()) if target is None else int(target[row])
+        (gradient,) = torch.autograd.grad(result[0, index], one)
+        logits.append(result.detach())
+        targets.append(index)
+        gradients.append(gradient)
+    return torch.cat(logits), torch.tensor(targets), torch.cat(gradients)
+
+
+def relative(found, wanted):
+    """‖found − wanted‖₂ / ‖wanted‖₂ of each row."""
+    difference = (found.double() - wanted).flatten(1).norm(dim=1)
+    return (difference / wanted.flatten(1).norm(dim=1)).tolist()
+
+
+def reference(name, network, size):
+    """Arrays and figures of a network whose weights are float32 numbers."""
+    wide = copy.deepcopy(network).double()
+    x, units, candidates = doubt.inputs(network, wide, size, name)
+    logits, target, gradient = explained(wide, x.double())
+    logits32, _, gradient32 = explained(network, x, target)
+    figures = {
+        "network": name,
+        "parameters": sum(tensor.numel() for tensor in [*network.parameters(), *network.buffers()] if tensor.dim()),
+        "scales": require_order_one(name, logits, gradient),
+        "float32": {"logits": relative(logits32, logits), "gradient": relative(gradient32, gradient)},
+        "units_in_doubt": units,
+        "candidates": candidates,
+        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__, "onnx": onnx.__version__},
+    }
+    arrays = {"input": x, "target": target, "logits": logits, "gradient": gradient}
+    return {key: tensor.numpy() for key, tensor in arrays.items()}, figures
+
+
+def write_reference(folder, arrays, figures):
+    np.savez(folder / "reference.npz", **arrays)
+    (folder / "reference.json").write_text(json.dumps(figures, indent=1) + "\n")
+    scales, errors = figures["scales"], figures["float32"]
+    print(
+        f"{figures['network']}: logits {scales['logits']:.2g}, gradient {scales['gradient_norm']:.2g},"
+        f" float32 errors {np.median(errors['logits']):.1e} {np.median(errors['gradient']):.1e},"
+        f" units in doubt {np.median(figures['units_in_doubt']):.2g}, {figures['candidates']} inputs",
+        flush=True,
+    )
+
+
+def prepare_torchvision(folder, spec):
+    network = spec.build()
+    weights = folder / "weights.pt"
+    if weights.exists():
+        network.load_state_dict(torch.load(weights))
+    else:
+        randomise(network, spec.name, spec.size)
+        torch.save(network.state_dict(), weights)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    x = images(2, spec.size, spec.name, "example")
+    for exporter, folded, dynamic in spec.variants():
+        variant = exporter + ".dynamic" * dynamic + ".unfolded" * (not folded)
+        file = folder / f"{variant}.onnx"
+        if not file.exists() and not (folder / f"{variant}.json").exists():
+            onnx.save(export(network, x if dynamic else x[:1], exporter, folded, dynamic), file)
+            print(f"{spec.name}: {variant}", flush=True)
+    if not (folder / "reference.json").exists():
+        write_reference(folder, *reference(spec.name, network, spec.size))
+
+
+def prepare_light(folder, name):
+    model, network = light.load(name)
+    onnx.save(model, folder / "file.onnx")
+    arrays, figures = reference(name, network, light.SIZE)
+    require_same(name, model, network, arrays)
+    write_reference(folder, arrays, figures)
+
+
+def require_same(name, model, network, arrays):
+    """The module is the file: its output is onnxruntime's, and its gradient that of `onnx.reference` in float64."""
+
+    def softened(logits):
+        return torch.from_numpy(logits).softmax(-1).numpy() if network.softmax else logits
+
+    def require(what, found, wanted, most):
+        error = np.abs(found.ravel() - wanted.ravel()).max() / np.abs(wanted).max()
+        print(f"{name}: {what} differs by {error:.1e}", flush=True)
+        if not error < most:
+            raise Refused(f"{name}: {what} differs by {error:.1e}, expected at most {most}")
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x, logits = arrays["input"][:1], arrays["logits"][:1]
+    require("onnxruntime's output", session.run(None, {network.input: x})[0], softened(logits), 1e-4)
+    # The file's output is a softmax: d log p = Σ (δ − p) d logits, so differences of log p are not the logit's. The
+    # evaluator gives the value before it as well.
+    wide = in_float64(model)
+    if network.softmax:
+        name_of_logits = wide.graph.node[-1].input[0]
+        del wide.graph.node[-1]
+        wide.graph.output[0].name = name_of_logits
+    evaluator = onnx.reference.ReferenceEvaluator(wide)
+    direction = torch.randn(x.shape, generator=generator(name, "direction"), dtype=torch.float64).numpy()
+    step = 1e-6
+    run = lambda at: evaluator.run(None, {network.input: at})[0].ravel()
+    high, low = (run(x + sign * step * direction) for sign in (1, -1))
+    require("onnx.reference's output", (high + low) / 2, logits, 1e-8)
+    target = arrays["target"][0]
+    slope = np.array([(high[target] - low[target]) / (2 * step)])
+    require("onnx.reference's slope", slope, np.array([(arrays["gradient"][0] * direction).sum()]), 1e-5)
+
+
+def main():
+    work, *names = sys.argv[1:]
+    specs = {spec.name: spec for spec in SPECS}
+    if work == "--list":
+        print("\n".join([*specs, *light.NAMES]))
+        return
+    for name in names or [*specs, *light.NAMES]:
+        folder = Path(work) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "ready").exists():
+            continue
+        if name in specs:
+            prepare_torchvision(folder, specs[name])
+        elif name in light.NAMES:
+            prepare_light(folder, name)
+        else:
+            sys.exit(f"{name}: no such network, expected one of {', '.join([*specs, *light.NAMES])}")
+        (folder / "ready").touch()
+
+
+if __name__ == "__main__":
+    main()
