@@ -115,10 +115,15 @@ fn signal_of<'g>(
             left.push(*label);
         }
     }
-    let terms: Vec<String> = factors.iter().map(|(_, labels)| labels.iter().collect()).collect();
-    let equation = format!("{}->{}", terms.join(","), left.iter().collect::<String>());
-    let inputs: Vec<Var<'g>> = factors.iter().map(|(factor, _)| *factor).collect();
-    let sum = s.builder().op("Einsum", &inputs, &[("equation", Attribute::String(equation))]);
+    let sum = match &factors[..] {
+        [(factor, labels)] if *labels == left => *factor,
+        _ => {
+            let terms: Vec<String> = factors.iter().map(|(_, labels)| labels.iter().collect()).collect();
+            let equation = format!("{}->{}", terms.join(","), left.iter().collect::<String>());
+            let inputs: Vec<Var<'g>> = factors.iter().map(|(factor, _)| *factor).collect();
+            s.builder().op("Einsum", &inputs, &[("equation", Attribute::String(equation))])
+        }
+    };
     // Each of the sum's axes goes to the first place of its label; along the others it is copied, but where a label
     // comes again only the diagonal gets anything.
     let mut missing = Vec::new();

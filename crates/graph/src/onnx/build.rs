@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::draft::{Draft, DraftAttribute, DraftInput, DraftNode};
 use super::error::DecodeError;
+use super::expansions;
 use super::limits::Limits;
 use super::proto::TensorShape;
 use super::scan::{check, count};
@@ -48,6 +49,8 @@ struct Builder<'a, 'b> {
     scopes: Vec<HashMap<String, ValueId>>,
     outer: HashMap<String, Outer>,
     names: Names,
+    /// For integers that were computed in floats, the floats.
+    floats: HashMap<ValueId, ValueId>,
     /// Names that a node, a body or the list of outputs takes.
     taken: HashSet<String>,
     shared: &'a mut Shared<'b>,
@@ -65,7 +68,15 @@ impl Builder<'_, '_> {
         let mut graph = Graph::new();
         graph.name = draft.name;
         graph.description = draft.description;
-        let mut builder = Builder { graph, scopes: vec![HashMap::new()], outer, names, taken, shared };
+        let mut builder = Builder {
+            graph,
+            scopes: vec![HashMap::new()],
+            outer,
+            names,
+            floats: HashMap::new(),
+            taken,
+            shared,
+        };
         builder.inputs(&draft.inputs, hints)?;
         for (name, tensor) in draft.constants {
             let id = builder.graph.add_constant(name.clone(), tensor)?;
@@ -185,15 +196,21 @@ impl Builder<'_, '_> {
             };
             new.attributes.insert(name, attribute);
         }
-        let mut target = Target { graph: &mut self.graph, names: &mut self.names };
-        upgrade::upgrade(&mut target, &mut new, node.opset).map_err(problem)?;
-        upgrade::check(&new).map_err(problem)?;
-        self.graph.push(new).map_err(|error| match error {
-            GraphError::Node { problem: found, .. } | GraphError::TooLarge { problem: found, .. } => {
-                problem(found)
-            }
-            other => DecodeError::Graph(other),
-        })?;
+        let mut target = Target { graph: &mut self.graph, names: &mut self.names, floats: &mut self.floats };
+        if let Some(expansion) = expansions::lookup(&node.domain, &new.operator) {
+            let mut site = expansions::Site::new(&mut target, new);
+            expansion(&mut site).and_then(|()| site.finished()).map_err(problem)?;
+        } else {
+            target.prefer_floats(&mut new);
+            upgrade::upgrade(&mut target, &mut new, node.opset).map_err(problem)?;
+            upgrade::check(&new).map_err(problem)?;
+            self.graph.push(new).map_err(|error| match error {
+                GraphError::Node { problem: found, .. } | GraphError::TooLarge { problem: found, .. } => {
+                    problem(found)
+                }
+                other => DecodeError::Graph(other),
+            })?;
+        }
         for (name, actual) in node.outputs.into_iter().zip(outputs) {
             if !name.is_empty()
                 && let Some(id) = self.graph.find(&actual)
@@ -329,6 +346,7 @@ impl Names {
 pub(super) struct Target<'a> {
     graph: &'a mut Graph,
     names: &'a mut Names,
+    floats: &'a mut HashMap<ValueId, ValueId>,
 }
 
 impl Target<'_> {
@@ -349,6 +367,34 @@ impl Target<'_> {
         // It may carry attributes over from the node that it stands for.
         upgrade::check(&new)?;
         self.graph.push_one(new).map_err(|error| error.to_string())
+    }
+
+    /// Adds a node whose output has a name of the file.
+    pub(super) fn named(&mut self, mut new: NewNode, output: String) -> Result<ValueId, String> {
+        new.outputs = vec![output];
+        upgrade::check(&new)?;
+        self.graph.push_one(new).map_err(|error| error.to_string())
+    }
+
+    /// Remembers that `float` holds exactly what the integers `whole` are.
+    pub(super) fn same_numbers(&mut self, whole: ValueId, float: ValueId) {
+        self.floats.insert(whole, float);
+    }
+
+    /// A `Cast` to floats of integers that were computed in floats takes those.
+    fn prefer_floats(&self, node: &mut NewNode) {
+        let code = match node.attributes.get("to") {
+            Some(Attribute::Int(code)) => i32::try_from(*code).ok(),
+            _ => None,
+        };
+        let to_float = code.and_then(ElementType::from_onnx_code).is_some_and(ElementType::is_float);
+        if node.operator == "Cast"
+            && to_float
+            && let Some(Some(input)) = node.inputs.first_mut()
+            && let Some(float) = self.floats.get(input)
+        {
+            *input = *float;
+        }
     }
 
     /// The integers of a value that is known.

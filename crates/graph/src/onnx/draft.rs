@@ -30,6 +30,8 @@ pub(super) struct DraftInput {
 /// A node, its attributes resolved.
 #[derive(Debug, Clone)]
 pub(super) struct DraftNode {
+    /// Empty for `ai.onnx`.
+    pub(super) domain: String,
     pub(super) operator: String,
     pub(super) name: String,
     /// Opset of `ai.onnx` that gives the node its meaning.

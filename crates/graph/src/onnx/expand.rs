@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::attribute;
 use super::draft::{Draft, DraftAttribute, DraftInput, DraftNode};
 use super::error::{DecodeError, NodeName};
+use super::expansions;
 use super::limits::Limits;
 use super::proto;
 use super::scan::{check, count};
@@ -215,8 +216,11 @@ impl Expander<'_> {
         };
         let key = (domain, node.op_type.clone(), node.overload.clone());
         let function = self.functions.get(&key).copied();
-        let known = key.0.is_empty()
-            && (upgrade::known(&node.op_type, context.opset) || sequence::concerns(&node.op_type));
+        let alias = expansions::alias(&key.0, &node.op_type);
+        let known = alias.is_some()
+            || expansions::lookup(&key.0, &node.op_type).is_some()
+            || key.0.is_empty()
+                && (upgrade::known(&node.op_type, context.opset) || sequence::concerns(&node.op_type));
         if function.is_none() && !known {
             if !key.0.is_empty() {
                 display.operator = format!("{}::{}", key.0, node.op_type);
@@ -225,9 +229,10 @@ impl Expander<'_> {
             return Ok(());
         }
         let mut written = DraftNode {
+            domain: if alias.is_some() { String::new() } else { key.0.clone() },
             operator: node.op_type.clone(),
             name,
-            opset: context.opset,
+            opset: alias.unwrap_or(context.opset),
             inputs: Vec::with_capacity(node.input.len()),
             outputs: Vec::with_capacity(node.output.len()),
             attributes: BTreeMap::new(),
@@ -348,6 +353,7 @@ impl Expander<'_> {
         for (formal, actual) in passed {
             let source = taken(&inner, &formal, &display)?;
             draft.nodes.push(DraftNode {
+                domain: String::new(),
                 operator: "Identity".to_owned(),
                 name: String::new(),
                 opset,

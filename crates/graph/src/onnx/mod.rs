@@ -12,6 +12,7 @@ mod draft;
 mod encode;
 mod error;
 mod expand;
+mod expansions;
 mod external;
 mod limits;
 mod order;
@@ -27,5 +28,6 @@ pub use encode::{
     EncodeError, EncodeOptions, Encoded, External, ExternalTensor, OPSET, Place, Placement, Weights, encode,
 };
 pub use error::{DecodeError, NodeName};
+pub use expansions::expanded;
 pub use limits::Limits;
 pub use read::{decode, read_file};

@@ -1,6 +1,6 @@
 //! Pooling.
 
-use pellucid_graph::{Attribute, NewNode, ValueId, Window, WindowAxis};
+use pellucid_graph::{Attribute, ElementType, NewNode, ValueId, Window, WindowAxis};
 
 use super::convolution::pads;
 use super::rewrite::{Refusal, Rewrite, Step, known, never, node, whole};
@@ -72,16 +72,27 @@ fn separable(
 
 /// rten has no dilation and no index output. What `ceil_mode` adds at the end is padding, which no maximum sees.
 fn max_pool(r: &mut Rewrite<'_>) -> Step<()> {
-    let x = r.x(0)?;
+    let given = r.x(0)?;
+    // Quantised numbers have 8 bits: a float holds them exactly.
+    let quantised = !r.element(given)?.is_float();
+    let x = if quantised { r.cast(given, ElementType::F32)? } else { given };
     let axes = windows(r, x)?;
     if r.wants(1) {
+        if quantised {
+            return never("the indices of quantised maxima are not computed");
+        }
         return max_pool_with_indices(r, x, &axes);
     }
+    let y = maxima(r, x, &axes)?;
+    let y = if quantised { r.cast(y, ElementType::I64)? } else { y };
+    r.done(y)
+}
+
+fn maxima(r: &mut Rewrite<'_>, x: ValueId, axes: &[WindowAxis]) -> Step<ValueId> {
     if axes.iter().any(|axis| axis.dilation != 1) {
-        let y = dilated(r, x, &axes)?;
-        return r.done(y);
+        return dilated(r, x, axes);
     }
-    let mut pads = pads(&axes)?;
+    let mut pads = pads(axes)?;
     let mut ceil = r.node.int("ceil_mode", 0) != 0;
     if let Some(extra) = axes.iter().map(|axis| axis.extra_end).collect::<Option<Vec<i64>>>() {
         for (pad, extra) in pads.iter_mut().zip(extra) {
@@ -89,8 +100,7 @@ fn max_pool(r: &mut Rewrite<'_>) -> Step<()> {
         }
         ceil = false;
     }
-    let y = separable(r, x, &axes, &pads, ceil, &node("MaxPool", &[x]))?;
-    r.done(y)
+    separable(r, x, axes, &pads, ceil, &node("MaxPool", &[x]))
 }
 
 /// The elements at offset `k` of every window along one spatial axis of an input padded for it.

@@ -273,6 +273,12 @@ fn products() -> Vec<Case> {
         ("ij->i", vec![F(&[3, 4])]),
         ("i,j->ij", vec![F(&[3]), F(&[4])]),
         ("ij,ij->", vec![F(&[3, 4]), F(&[3, 4])]),
+        (",i->i", vec![F(&[]), F(&[3])]),
+        ("ii->i", vec![F(&[3, 3])]),
+        ("iji->j", vec![F(&[3, 2, 3])]),
+        ("bij,bjk,k->bi", vec![F(&[2, 2, 3]), F(&[2, 3, 4]), F(&[4])]),
+        ("...ij,...jk", vec![F(&[5, 2, 3]), F(&[5, 3, 4])]),
+        ("...ij,jk->...ik", vec![F(&[2, 5, 2, 3]), F(&[3, 4])]),
         ("nchw,oc->nohw", vec![F(&[2, 3, 2, 2]), F(&[4, 3])]),
     ] {
         cases.push(Case::new("Einsum", inputs).text("equation", equation).near(near));

@@ -1,6 +1,6 @@
 //! Convolutions, pools and resizes.
 
-use pellucid_graph::ElementType::{F32, I64};
+use pellucid_graph::ElementType::{F32, I8, I64, U8};
 
 use crate::case::Case;
 use crate::case::In::{Constant, F, List, No, Of, Weight};
@@ -154,6 +154,12 @@ fn pools() -> Vec<Case> {
         for operator in ["GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"] {
             cases.push(Case::new(operator, vec![x]).near(NEAR));
         }
+    }
+    for element in [U8, I8] {
+        let quantised = Case::new("MaxPool", vec![Of(element, &[1, 2, 6, 5])])
+            .ints("kernel_shape", &[3, 2])
+            .ints("strides", &[2, 1]);
+        cases.extend([quantised.clone().ints("pads", &[1, 0, 1, 1]), quantised.ints("dilations", &[2, 2])]);
     }
     cases
 }

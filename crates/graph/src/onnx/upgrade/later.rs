@@ -16,11 +16,25 @@ pub(super) fn is_inf(target: &mut Target<'_>, node: &mut NewNode) -> Result<(), 
     Ok(())
 }
 
-/// Reductions of opset 20: truth values.
-pub(super) fn reduce(target: &Target<'_>, node: &NewNode) -> Result<(), String> {
-    if target.value(data(node)?).element == Some(ElementType::Bool) {
-        return Err("truth values cannot be reduced in opset 18".to_owned());
+/// Reductions of opset 20: truth values, which are reduced as the integers 0 and 1.
+pub(super) fn reduce(target: &mut Target<'_>, node: &mut NewNode) -> Result<(), String> {
+    let input = data(node)?;
+    if target.value(input).element != Some(ElementType::Bool) {
+        return Ok(());
     }
+    let to = |element: ElementType| Attribute::Int(i64::from(element.onnx_code()));
+    let name = base(node);
+    let cast = NewNode::new("Cast", &[input], "").with("to", to(ElementType::I32));
+    node.inputs[0] = Some(target.node(cast, &format!("{name}.whole"))?);
+    let reduced = NewNode {
+        operator: std::mem::replace(&mut node.operator, "Cast".to_owned()),
+        inputs: std::mem::take(&mut node.inputs),
+        attributes: std::mem::take(&mut node.attributes),
+        metadata: node.metadata.clone(),
+        ..NewNode::default()
+    };
+    node.inputs = vec![Some(target.node(reduced, &format!("{name}.reduced"))?)];
+    node.attributes.insert("to".to_owned(), to(ElementType::Bool));
     Ok(())
 }
 
@@ -38,18 +52,5 @@ pub(super) fn average_pool(node: &mut NewNode) -> Result<(), String> {
 pub(super) fn cast(node: &mut NewNode) -> Result<(), String> {
     take_int(node, "saturate")?;
     take_string(node, "round_mode")?;
-    Ok(())
-}
-
-/// Quantisation of opsets 19 to 23: blocks and other types.
-pub(super) fn quantize(node: &mut NewNode) -> Result<(), String> {
-    take_int(node, "saturate")?;
-    for name in ["block_size", "output_dtype", "precision"] {
-        if let Some(value) = take_int(node, name)?
-            && value != 0
-        {
-            return Err(format!("attribute {name:?} = {value} does not exist in opset 18"));
-        }
-    }
     Ok(())
 }

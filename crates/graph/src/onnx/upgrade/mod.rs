@@ -8,6 +8,7 @@ mod inputs;
 mod later;
 mod normalise;
 mod pad;
+mod quantize;
 mod resize;
 
 use super::build::Target;
@@ -60,7 +61,7 @@ pub(super) fn upgrade(target: &mut Target<'_>, node: &mut NewNode, opset: i64) -
         "IsInf" if opset >= 20 => later::is_inf(target, node),
         "AveragePool" if opset >= 19 => later::average_pool(node),
         "Cast" | "CastLike" if opset >= 19 => later::cast(node),
-        "QuantizeLinear" | "DequantizeLinear" if opset >= 19 => later::quantize(node),
+        "QuantizeLinear" | "DequantizeLinear" if opset >= 19 => quantize::linear(target, node),
         _ => Ok(()),
     }
 }
