@@ -22,12 +22,23 @@ impl Console {
         // A second handler cannot be set; then the default one ends the program, which is as good.
         let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
         let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr_with_hz(8));
-        if let Ok(style) =
-            ProgressStyle::with_template("{bar:30} {pos}/{len} evaluations, {elapsed}, {eta} left")
-        {
-            bar.set_style(style);
+        let console = Self { bar, stop };
+        console.count("evaluations");
+        console
+    }
+
+    /// The same, for rows that are read and written a few at a time.
+    pub(crate) fn by_rows() -> Self {
+        let console = Self::new();
+        console.count("rows");
+        console
+    }
+
+    fn count(&self, what: &str) {
+        let template = format!("{{bar:30}} {{pos}}/{{len}} {what}, {{elapsed}}, {{eta}} left");
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            self.bar.set_style(style);
         }
-        Self { bar, stop }
     }
 
     /// Removes the bar.

@@ -8,6 +8,20 @@ use crate::error::Error;
 
 /// The bytes of a regular file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > limit) {
+        let place = path.display().to_string();
+        return Err(Error::input(place, format!("it is larger than the limit of {}", size(limit))));
+    }
+    Ok(bytes)
+}
+
+/// Opens a regular file.
+pub(crate) fn open(path: &Path) -> Result<File, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     // Asked before opening: opening a pipe would wait for a writer.
     let metadata = std::fs::metadata(path).map_err(failed)?;
@@ -18,13 +32,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     if !metadata.is_file() {
         return Err(Error::input(place(), "it is a device or a pipe, expected a file"));
     }
-    let file = File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > limit) {
-        return Err(Error::input(place(), format!("it is larger than the limit of {}", size(limit))));
-    }
-    Ok(bytes)
+    File::open(path).map_err(failed)
 }
 
 /// A number of bytes as people write it.

@@ -41,6 +41,13 @@ pub struct Row {
     pub photograph: Option<Arc<Photograph>>,
 }
 
+impl Row {
+    /// Row number `row` of a file's `count`.
+    pub(crate) fn of_array(file: &str, row: usize, count: usize) -> Self {
+        Self { name: if count == 1 { file.to_owned() } else { format!("{file}[{row}]") }, photograph: None }
+    }
+}
+
 /// Sizes of every input by name, rows first.
 pub type Shapes = Vec<(String, Vec<usize>)>;
 
@@ -272,7 +279,7 @@ impl Model {
         Ok(FileRows { arrays: vec![array], rows: vec![Row { name, photograph }] })
     }
 
-    fn check_names(&self, place: &str, found: &[&str]) -> Result<(), Error> {
+    pub(crate) fn check_names(&self, place: &str, found: &[&str]) -> Result<(), Error> {
         let expected: Vec<&str> = self.inputs().map(|input| input.name.as_str()).collect();
         let missing: Vec<&str> = expected.iter().copied().filter(|name| !found.contains(name)).collect();
         let strange: Vec<&str> = found.iter().copied().filter(|name| !expected.contains(name)).collect();
@@ -283,7 +290,7 @@ impl Model {
     }
 
     /// A batch axis of fixed size takes whole batches only, except that single rows are fed one by one.
-    fn check_batch(&self, rows: usize) -> Result<(), Error> {
+    pub(crate) fn check_batch(&self, rows: usize) -> Result<(), Error> {
         for input in self.inputs() {
             let fixed =
                 input.shape.as_ref().and_then(|shape| shape.first()).and_then(pellucid_graph::Dim::size);
@@ -323,35 +330,26 @@ impl FileRows {
         if count == 0 {
             return Err(Error::input(place, "no row found, expected at least one"));
         }
-        let row_name = |row| if count == 1 { name.to_owned() } else { format!("{name}[{row}]") };
-        let rows = (0..count).map(|row| Row { name: row_name(row), photograph: None }).collect();
+        let rows = (0..count).map(|row| Row::of_array(name, row, count)).collect();
         Ok(Self { arrays, rows })
     }
 }
 
 /// `array` in the element type of a model's input, if its shape and type allow it and its values are finite.
-fn fit(place: &str, input: &Value, npy: Npy) -> Result<Array, Error> {
+pub(crate) fn fit(place: &str, input: &Value, npy: Npy) -> Result<Array, Error> {
+    fit_rows(place, input, npy, 0)
+}
+
+/// As [`fit`], of rows that `first` others stand before.
+pub(crate) fn fit_rows(place: &str, input: &Value, npy: Npy, first: usize) -> Result<Array, Error> {
     let Npy { element, array } = npy;
     let wrong = |problem: String| Err(Error::input(place, problem));
     let name = &input.name;
-    if let Some(shape) = &input.shape {
-        let found = array.shape();
-        // The batch axis is checked when every file is read.
-        let agrees = |(axis, (found, expected)): (usize, (&usize, &pellucid_graph::Dim))| {
-            axis == 0 || expected.size().is_none_or(|expected| expected == *found)
-        };
-        if found.len() != shape.len() || !found.iter().zip(shape).enumerate().all(agrees) {
-            let hint = if found.len() + 1 == shape.len() { "; add a batch axis in front" } else { "" };
-            return wrong(format!(
-                "shape {} found, expected {} for input {name:?}{hint}",
-                shape_text(found),
-                display_shape(shape)
-            ));
-        }
-    }
+    check_shape(place, input, array.shape())?;
     if let Some((row, position)) = first_not_finite(&array) {
         return wrong(format!(
-            "row {row} holds a value that is not finite, at {}; expected numbers only",
+            "row {} holds a value that is not finite, at {}; expected numbers only",
+            first + row,
             shape_text(&position)
         ));
     }
@@ -381,6 +379,27 @@ fn fit(place: &str, input: &Value, npy: Npy) -> Result<Array, Error> {
             "elements of {element} found, expected {expected} for input {name:?}; convert them with .astype(\"{expected}\")"
         )),
     }
+}
+
+/// Checks the sizes of rows for a model's input; the batch axis is checked when every file is known.
+pub(crate) fn check_shape(place: &str, input: &Value, found: &[usize]) -> Result<(), Error> {
+    let Some(shape) = &input.shape else { return Ok(()) };
+    let agrees = |(axis, (found, expected)): (usize, (&usize, &pellucid_graph::Dim))| {
+        axis == 0 || expected.size().is_none_or(|expected| expected == *found)
+    };
+    if found.len() == shape.len() && found.iter().zip(shape).enumerate().all(agrees) {
+        return Ok(());
+    }
+    let hint = if found.len() + 1 == shape.len() { "; add a batch axis in front" } else { "" };
+    Err(Error::input(
+        place,
+        format!(
+            "shape {} found, expected {} for input {:?}{hint}",
+            shape_text(found),
+            display_shape(shape),
+            input.name
+        ),
+    ))
 }
 
 fn fits(value: i64, element: ElementType) -> bool {
@@ -418,7 +437,7 @@ fn first_not_finite(array: &Array) -> Option<(usize, Vec<usize>)> {
 }
 
 /// Arrays after each other on the batch axis.
-fn concatenate(name: &str, parts: &[Array], places: &[String]) -> Result<Array, Error> {
+pub(crate) fn concatenate(name: &str, parts: &[Array], places: &[String]) -> Result<Array, Error> {
     let first = parts.first().ok_or_else(|| Error::Internal(format!("input {name:?} has no array")))?;
     for (part, place) in parts.iter().zip(places) {
         if part.shape()[1..] != first.shape()[1..] {

@@ -16,6 +16,7 @@ pub mod photograph;
 pub mod preprocessing;
 pub mod render;
 pub mod resample;
+pub mod stream;
 pub mod write;
 
 pub use array::Array;
@@ -25,11 +26,12 @@ pub use attribution::{
 pub use compile::{ArtefactBaseline, ArtefactOptions, CompiledModel, compile, coverage};
 pub use error::Error;
 pub use explain::{
-    Baseline, Explainer, Limits, Options, Predictor, Progress, Silent, TargetChoice, explain, predict,
+    Baseline, Draws, Explainer, Limits, Options, Predictor, Progress, Silent, TargetChoice, explain, predict,
 };
 pub use input::{Inputs, Row, Shapes};
 pub use labels::Labels;
 pub use model::Model;
 pub use pellucid_compile::{Coverage, suggest};
 pub use pellucid_runtime::{Device, Engine};
+pub use stream::{RowFiles, Streamed, StreamedPrediction, explain_files, predict_files};
 pub use write::{Format, Outputs};

@@ -24,7 +24,7 @@ const LONGEST_HEADER: usize = 1 << 16;
 /// Most axes, which is NumPy's own limit of old.
 const MOST_AXES: usize = 32;
 /// Most arrays in one `.npz`.
-const MOST_ARRAYS: usize = 4096;
+pub(crate) const MOST_ARRAYS: usize = 4096;
 
 /// An array as its file holds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,29 +65,72 @@ pub fn read_arrays(path: &Path) -> Result<Vec<(String, Array)>, Error> {
 
 /// Reads an `.npy` file; `place` is named in errors.
 pub fn decode(place: &str, bytes: &Bytes) -> Result<Npy, Error> {
-    let wrong = |problem: String| Error::input(place, problem);
-    let header = Header::parse(bytes).map_err(wrong)?;
-    let element = header.element().map_err(wrong)?;
-    let count = element_count(&header.shape).and_then(|count| count.checked_mul(element.size())).ok_or_else(
-        || wrong(format!("the shape {:?} in its header is larger than any memory", header.shape)),
-    )?;
-    let contents = bytes.slice(header.length..);
-    if contents.len() != count {
-        return Err(wrong(format!(
-            "its header promises {} of {element} ({count} bytes), and {} bytes follow; the file is cut or damaged",
-            shape_text(&header.shape),
-            contents.len()
-        )));
+    let layout = Layout::parse(place, bytes, u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+    layout.array(place, layout.shape.clone(), bytes.slice(layout.start..))
+}
+
+/// Most bytes that stand in front of an array's numbers.
+pub(crate) const LONGEST_START: usize = 12 + LONGEST_HEADER;
+
+/// Where an array's numbers lie in its file, and what they are.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    pub(crate) element: ElementType,
+    pub(crate) shape: Vec<usize>,
+    /// Bytes from the file's start to the numbers.
+    pub(crate) start: usize,
+    fortran_order: bool,
+    big_endian: bool,
+}
+
+impl Layout {
+    /// What `first`, the first [`LONGEST_START`] bytes or all, says of a file of `length` bytes. The file is as long as
+    /// its header promises.
+    pub(crate) fn parse(place: &str, first: &[u8], length: u64) -> Result<Self, Error> {
+        let wrong = |problem: String| Error::input(place, problem);
+        let header = Header::parse(first).map_err(wrong)?;
+        let element = header.element().map_err(wrong)?;
+        let count = element_count(&header.shape)
+            .and_then(|count| count.checked_mul(element.size()))
+            .ok_or_else(|| {
+                wrong(format!("the shape {:?} in its header is larger than any memory", header.shape))
+            })?;
+        let start = u64::try_from(header.length).unwrap_or(u64::MAX);
+        let follow = length.saturating_sub(start);
+        if u64::try_from(count).ok() != Some(follow) {
+            return Err(wrong(format!(
+                "its header promises {} of {element} ({count} bytes), and {follow} bytes follow; the file is cut or \
+                 damaged",
+                shape_text(&header.shape),
+            )));
+        }
+        let Header { big_endian, fortran_order, shape, length: start, .. } = header;
+        Ok(Self { element, shape, start, fortran_order, big_endian })
     }
-    let contents = if header.big_endian { swapped(&contents, element.size()) } else { contents };
-    // In Fortran order the bytes are those of the transposed array.
-    let mut stored = header.shape.clone();
-    if header.fortran_order {
-        stored.reverse();
+
+    /// Whether a row's numbers lie together.
+    pub(crate) fn is_by_rows(&self) -> bool {
+        !self.fortran_order && !self.shape.is_empty()
     }
-    let tensor = Tensor::new(element, stored, contents).map_err(|error| wrong(error.to_string()))?;
-    let array = Array::from_tensor(&tensor);
-    Ok(Npy { element, array: if header.fortran_order { transposed(&array) } else { array } })
+
+    /// Bytes of a row.
+    pub(crate) fn row_bytes(&self) -> usize {
+        // The file is as long as all rows: this fits.
+        self.shape.iter().skip(1).product::<usize>() * self.element.size()
+    }
+
+    /// The array of `shape` that `bytes` hold: the whole file's, or some rows.
+    pub(crate) fn array(&self, place: &str, mut shape: Vec<usize>, bytes: Bytes) -> Result<Npy, Error> {
+        let contents = if self.big_endian { swapped(&bytes, self.element.size()) } else { bytes };
+        // In Fortran order the bytes are those of the transposed array.
+        if self.fortran_order {
+            shape.reverse();
+        }
+        let tensor = Tensor::new(self.element, shape, contents)
+            .map_err(|error| Error::input(place, error.to_string()))?;
+        let array = Array::from_tensor(&tensor);
+        Ok(Npy { element: self.element, array: if self.fortran_order { transposed(&array) } else { array } })
+    }
 }
 
 /// Reads an `.npz` file: its arrays by name, in the file's order, at most `limit` bytes of them once unpacked.
@@ -324,16 +367,20 @@ pub(crate) fn shape_text(shape: &[usize]) -> String {
 /// # Panics
 /// For arrays of thousands of axes.
 pub fn encode(array: &Array) -> Vec<u8> {
-    fn contents<T: Clone, const N: usize>(array: &ArrayD<T>, bytes: impl Fn(&T) -> [u8; N]) -> Vec<u8> {
-        array.iter().flat_map(bytes).collect()
-    }
-    let (descr, contents) = match array {
-        Array::F32(array) => ("<f4", contents(array, |value| value.to_le_bytes())),
-        Array::F64(array) => ("<f8", contents(array, |value| value.to_le_bytes())),
-        Array::I64(array) => ("<i8", contents(array, |value| value.to_le_bytes())),
-        Array::Bool(array) => ("|b1", contents(array, |value| [u8::from(*value)])),
+    let mut bytes = header(array, array.shape());
+    bytes.extend(contents(array));
+    bytes
+}
+
+/// What stands in front of the numbers of an array of the elements of `like` and of shape `shape`.
+pub(crate) fn header(like: &Array, shape: &[usize]) -> Vec<u8> {
+    let descr = match like {
+        Array::F32(_) => "<f4",
+        Array::F64(_) => "<f8",
+        Array::I64(_) => "<i8",
+        Array::Bool(_) => "|b1",
     };
-    let sizes: Vec<String> = array.shape().iter().map(ToString::to_string).collect();
+    let sizes: Vec<String> = shape.iter().map(ToString::to_string).collect();
     let comma = if sizes.len() == 1 { "," } else { "" };
     let mut header =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}{comma}), }}", sizes.join(", "));
@@ -343,13 +390,27 @@ pub fn encode(array: &Array) -> Vec<u8> {
     header.extend(std::iter::repeat_n(' ', padded - before - header.len() - 1));
     header.push('\n');
     let length = u16::try_from(header.len()).expect("32 sizes of 20 digits are shorter than 64 KiB");
-    let mut bytes = Vec::with_capacity(padded + contents.len());
+    let mut bytes = Vec::with_capacity(padded);
     bytes.extend(MAGIC);
     bytes.extend([1, 0]);
     bytes.extend(length.to_le_bytes());
     bytes.extend(header.as_bytes());
-    bytes.extend(contents);
     bytes
+}
+
+/// The numbers of an array in row-major order.
+pub(crate) fn contents(array: &Array) -> Vec<u8> {
+    fn flat<T: Clone, const N: usize>(array: &ArrayD<T>, bytes: impl Fn(&T) -> [u8; N]) -> Vec<u8> {
+        let mut flat = Vec::with_capacity(array.len() * N);
+        array.iter().for_each(|value| flat.extend(bytes(value)));
+        flat
+    }
+    match array {
+        Array::F32(array) => flat(array, |value| value.to_le_bytes()),
+        Array::F64(array) => flat(array, |value| value.to_le_bytes()),
+        Array::I64(array) => flat(array, |value| value.to_le_bytes()),
+        Array::Bool(array) => flat(array, |value| [u8::from(*value)]),
+    }
 }
 
 /// The bytes of an `.npz` file, compressed; the same arrays give the same bytes.

@@ -8,10 +8,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, ArrayD, Axis};
+use tempfile::NamedTempFile;
 
 use crate::array::Array;
-use crate::attribution::{Attribution, Explanation, Prediction};
+use crate::attribution::{Attribution, Explained, Explanation, Prediction, Target};
 use crate::error::Error;
+use crate::file;
 use crate::npy;
 use crate::render::{self, json};
 
@@ -51,11 +53,22 @@ impl Format {
         }
     }
 
+    /// Whether it is written row by row, however many there are.
+    fn is_by_rows(self) -> bool {
+        matches!(self, Self::Npz | Self::Npy)
+    }
+
     /// Whether a file holds one row only.
     fn is_of_one_row(self) -> bool {
         matches!(self, Self::Png | Self::Svg)
     }
 }
+
+/// Rows of more bytes than this are not held at once for an output that needs them all.
+const WHOLE_BYTES: u64 = 256 << 20;
+
+/// Rows of fewer bytes than this are not worth writing one by one.
+const FEW_BYTES: u64 = 4 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Destination {
@@ -99,6 +112,42 @@ impl Outputs {
     /// Whether nothing is to be written.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether rows of `bytes` bytes together are better read, explained and written a few at a time: always where every
+    /// output is written row by row and they are not few, and where there is no output but they are many.
+    ///
+    /// # Errors
+    /// Outputs that hold every row at once, for rows that are too many for it.
+    pub fn stream(&self, rows: usize, bytes: u64) -> Result<bool, Error> {
+        if self.0.is_empty() {
+            return Ok(bytes > WHOLE_BYTES);
+        }
+        let whole = self.0.iter().find_map(|destination| match destination {
+            Destination::File(_, format) if format.is_by_rows() => None,
+            Destination::File(path, _) | Destination::Folder(path) => Some(path),
+        });
+        match whole {
+            None => Ok(bytes > FEW_BYTES),
+            Some(path) if bytes > WHOLE_BYTES => Err(refused(
+                path,
+                format!(
+                    "it holds every row at once, and {rows} rows of {} are too many for it, the limit is {}; name \
+                     files ending in .npz or .npy, which are written row by row, or give fewer rows",
+                    file::size(bytes),
+                    file::size(WHOLE_BYTES)
+                ),
+            )),
+            Some(_) => Ok(false),
+        }
+    }
+
+    /// The files that are written row by row.
+    pub(crate) fn by_rows(&self) -> impl Iterator<Item = (&Path, Format)> {
+        self.0.iter().filter_map(|destination| match destination {
+            Destination::File(path, format) => Some((path.as_path(), *format)),
+            Destination::Folder(_) => None,
+        })
     }
 
     /// Checks that the outputs can hold so many rows: known once inputs were read, and before they are explained.
@@ -185,10 +234,7 @@ pub fn check_file<I: AsRef<Path>>(path: &Path, inputs: &[I]) -> Result<(), Error
 }
 
 fn in_folder(path: &Path) -> Result<(), Error> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     if !folder.is_dir() {
         return Err(refused(
             path,
@@ -272,18 +318,22 @@ fn explanation_as(explanation: &Explanation, format: Format) -> Result<Vec<u8>, 
         Format::Json => Ok(pretty(&json::explanation(explanation, json::Values::Whole))),
         Format::Npz => npy::encode_npz(&arrays(explanation)?),
         Format::Npy => {
-            let several = explanation.explained[0].attribution.values.len();
-            if several > 1 {
-                return Err(Error::Setting {
-                    name: "output".to_owned(),
-                    problem: format!(
-                        "an .npy file holds one array, and there are {several} inputs; choose .npz"
-                    ),
-                });
-            }
+            require_one_array(explanation)?;
             Ok(npy::encode(&arrays(explanation)?.swap_remove(0).1))
         }
     }
+}
+
+/// An `.npy` file holds one array.
+pub(crate) fn require_one_array(explanation: &Explanation) -> Result<(), Error> {
+    let several = explanation.explained[0].attribution.values.len();
+    if several > 1 {
+        return Err(Error::Setting {
+            name: "output".to_owned(),
+            problem: format!("an .npy file holds one array, and there are {several} inputs; choose .npz"),
+        });
+    }
+    Ok(())
 }
 
 /// JSON that people can read: objects over several lines, lists of numbers on one.
@@ -331,62 +381,10 @@ fn indent(value: &serde_json::Value, depth: usize, text: &mut String) {
 /// What an `.npz` file of an explanation holds. With several targets, everything but the prediction has a leading axis
 /// of targets.
 pub fn arrays(explanation: &Explanation) -> Result<Vec<(String, Array)>, Error> {
-    explanation.check()?;
-    let several_inputs = explanation.explained[0].attribution.values.len() > 1;
-    let mut arrays = Vec::new();
-    for (index, (input, _)) in explanation.explained[0].attribution.values.iter().enumerate() {
-        let name = if several_inputs { format!("attribution:{input}") } else { "attribution".to_owned() };
-        let parts =
-            explanation.explained.iter().map(|explained| explained.attribution.values[index].1.clone());
-        arrays.push((name, Array::F32(stacked(parts.collect())?)));
-    }
-    match explanation.prediction.outputs.as_slice() {
-        [(_, only)] => arrays.push(("prediction".to_owned(), only.clone())),
-        outputs => {
-            arrays.push((
-                "prediction".to_owned(),
-                Array::F32(explanation.prediction.scores.clone().into_dyn()),
-            ));
-            arrays
-                .extend(outputs.iter().map(|(name, output)| (format!("prediction:{name}"), output.clone())));
-        }
-    }
-    let targets = |of: &dyn Fn(&crate::attribution::Target) -> Option<usize>| {
-        explanation
-            .explained
-            .iter()
-            .map(|explained| {
-                let indices: Option<Array1<i64>> = explained
-                    .targets
-                    .iter()
-                    .map(|target| of(target).map(|index| i64::try_from(index).unwrap_or(i64::MAX)))
-                    .collect();
-                indices.map(Array1::into_dyn)
-            })
-            .collect::<Option<Vec<_>>>()
-    };
-    if let Some(indices) = targets(&|target| Some(target.index)) {
-        arrays.push(("target".to_owned(), Array::I64(stacked(indices)?)));
-    }
-    if let Some(indices) = targets(&|target| target.minus.as_ref().map(|minus| minus.index)) {
-        arrays.push(("target_minus".to_owned(), Array::I64(stacked(indices)?)));
-    }
-    let vector = |of: &dyn Fn(&Attribution) -> Option<ArrayD<f32>>| {
-        explanation.explained.iter().map(|explained| of(&explained.attribution)).collect::<Option<Vec<_>>>()
-    };
-    let dynamic = |values: &Option<Array1<f32>>| values.clone().map(Array1::into_dyn);
-    let optional: [(&str, Option<Vec<ArrayD<f32>>>); 5] = [
-        ("score", vector(&|attribution| Some(attribution.score.clone().into_dyn()))),
-        ("baseline_score", vector(&|attribution| dynamic(&attribution.baseline_score))),
-        ("gap", vector(&|attribution| dynamic(&attribution.gap))),
-        ("quadrature_error", vector(&|attribution| dynamic(&attribution.quadrature_error))),
-        ("std_error", vector(&|attribution| attribution.std_error.clone())),
-    ];
-    for (name, parts) in optional {
-        if let Some(parts) = parts {
-            arrays.push((name.to_owned(), Array::F32(stacked(parts)?)));
-        }
-    }
+    let mut arrays = columns(explanation)?
+        .into_iter()
+        .map(|(name, parts)| Ok((name, stacked(parts)?)))
+        .collect::<Result<Vec<_>, Error>>()?;
     let evaluations: i64 = explanation
         .explained
         .iter()
@@ -396,14 +394,78 @@ pub fn arrays(explanation: &Explanation) -> Result<Vec<(String, Array)>, Error> 
     Ok(arrays)
 }
 
+/// What an explanation says of every row, by name: an array `[n, …]` for each target, or one where targets are
+/// indifferent.
+pub(crate) fn columns(explanation: &Explanation) -> Result<Vec<(String, Vec<Array>)>, Error> {
+    explanation.check()?;
+    let several_inputs = explanation.explained[0].attribution.values.len() > 1;
+    let mut columns: Vec<(String, Vec<Array>)> = Vec::new();
+    for (index, (input, _)) in explanation.explained[0].attribution.values.iter().enumerate() {
+        let name = if several_inputs { format!("attribution:{input}") } else { "attribution".to_owned() };
+        let part = |explained: &Explained| Array::F32(explained.attribution.values[index].1.clone());
+        columns.push((name, explanation.explained.iter().map(part).collect()));
+    }
+    match explanation.prediction.outputs.as_slice() {
+        [(_, only)] => columns.push(("prediction".to_owned(), vec![only.clone()])),
+        outputs => {
+            let scores = Array::F32(explanation.prediction.scores.clone().into_dyn());
+            columns.push(("prediction".to_owned(), vec![scores]));
+            columns.extend(
+                outputs.iter().map(|(name, output)| (format!("prediction:{name}"), vec![output.clone()])),
+            );
+        }
+    }
+    let signed = |index: usize| i64::try_from(index).unwrap_or(i64::MAX);
+    let targets = |of: &dyn Fn(&Target) -> i64| -> Vec<Array> {
+        let indices = |explained: &Explained| explained.targets.iter().map(of).collect::<Array1<i64>>();
+        explanation.explained.iter().map(|explained| Array::I64(indices(explained).into_dyn())).collect()
+    };
+    let vector = |of: &dyn Fn(&Attribution) -> Option<ArrayD<f32>>| {
+        let part = |explained: &Explained| of(&explained.attribution).map(Array::F32);
+        explanation.explained.iter().map(part).collect::<Option<Vec<_>>>()
+    };
+    let dynamic = |values: &Option<Array1<f32>>| values.clone().map(Array1::into_dyn);
+    // −1 takes nothing away, where other targets do.
+    let contrasts = explanation.explained.iter().flat_map(|explained| &explained.targets);
+    let minus = |target: &Target| target.minus.as_ref().map_or(-1, |minus| signed(minus.index));
+    let with_contrast = contrasts.into_iter().any(|target| target.minus.is_some());
+    let optional: [(&str, Option<Vec<Array>>); 7] = [
+        ("target", Some(targets(&|target| signed(target.index)))),
+        ("target_minus", with_contrast.then(|| targets(&minus))),
+        ("score", vector(&|attribution| Some(attribution.score.clone().into_dyn()))),
+        ("baseline_score", vector(&|attribution| dynamic(&attribution.baseline_score))),
+        ("gap", vector(&|attribution| dynamic(&attribution.gap))),
+        ("gap_std_error", vector(&|attribution| dynamic(&attribution.gap_std_error))),
+        ("quadrature_error", vector(&|attribution| dynamic(&attribution.quadrature_error))),
+    ];
+    columns.extend(optional.into_iter().filter_map(|(name, parts)| parts.map(|parts| (name.to_owned(), parts))));
+    for (index, (input, _)) in explanation.explained[0].attribution.values.iter().enumerate() {
+        let name = if several_inputs { format!("std_error:{input}") } else { "std_error".to_owned() };
+        let errors = vector(&|attribution| attribution.std_error.as_ref()?.get(index).cloned());
+        columns.extend(errors.map(|errors| (name, errors)));
+    }
+    Ok(columns)
+}
+
 /// One array as it is, several behind a new first axis.
-fn stacked<T: Clone>(mut parts: Vec<ArrayD<T>>) -> Result<ArrayD<T>, Error> {
+fn stacked(mut parts: Vec<Array>) -> Result<Array, Error> {
     if parts.len() == 1 {
         return Ok(parts.swap_remove(0));
     }
-    let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-    ndarray::stack(Axis(0), &views)
-        .map_err(|error| Error::Internal(format!("targets have attributions of several shapes: {error}")))
+    macro_rules! stack {
+        ($kind:ident) => {{
+            let views: Vec<_> = parts
+                .iter()
+                .filter_map(|part| if let Array::$kind(array) = part { Some(array.view()) } else { None })
+                .collect();
+            ndarray::stack(Axis(0), &views).map(Array::$kind)
+        }};
+    }
+    let stacked = match parts.first() {
+        Some(Array::I64(_)) => stack!(I64),
+        _ => stack!(F32),
+    };
+    stacked.map_err(|error| Error::Internal(format!("targets have attributions of several shapes: {error}")))
 }
 
 /// Writes files, each under its name only once every one of them is whole; returns their names.
@@ -413,30 +475,46 @@ fn stacked<T: Clone>(mut parts: Vec<ArrayD<T>>) -> Result<ArrayD<T>, Error> {
 pub fn write_whole(files: &[(PathBuf, Vec<u8>)]) -> Result<Vec<PathBuf>, Error> {
     let mut finished = Vec::new();
     for (path, bytes) in files {
-        let failed = |source| Error::Write { path: path.clone(), source };
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".pellucid-").suffix(".part");
-        // The ordinary permissions of a new file, from which the system takes the user's mask.
-        #[cfg(unix)]
-        let permissions = {
-            use std::os::unix::fs::PermissionsExt as _;
-            std::fs::Permissions::from_mode(0o666)
-        };
-        #[cfg(unix)]
-        builder.permissions(permissions);
-        let mut file = builder.tempfile_in(folder).map_err(failed)?;
-        file.write_all(bytes).and_then(|()| file.flush()).map_err(failed)?;
-        File::sync_all(file.as_file()).map_err(failed)?;
-        finished.push((path, file));
+        let mut file = unnamed(path)?;
+        file.write_all(bytes).map_err(|source| Error::Write { path: path.clone(), source })?;
+        finished.push((path.clone(), file));
+    }
+    appear(finished)
+}
+
+/// A file that will appear under `path`, or not at all.
+pub(crate) fn unnamed(path: &Path) -> Result<NamedTempFile, Error> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".pellucid-").suffix(".part");
+    // The ordinary permissions of a new file, from which the system takes the user's mask.
+    #[cfg(unix)]
+    let permissions = {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::Permissions::from_mode(0o666)
+    };
+    #[cfg(unix)]
+    builder.permissions(permissions);
+    builder.tempfile_in(folder_of(path)).map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Gives whole files their names, once the disk has all of them.
+pub(crate) fn appear(finished: Vec<(PathBuf, NamedTempFile)>) -> Result<Vec<PathBuf>, Error> {
+    for (path, file) in &finished {
+        let synced = file.as_file().flush().and_then(|()| File::sync_all(file.as_file()));
+        synced.map_err(|source| Error::Write { path: path.clone(), source })?;
     }
     let mut written = Vec::new();
     for (path, file) in finished {
-        file.persist(path).map_err(|error| Error::Write { path: path.clone(), source: error.error })?;
-        written.push(path.clone());
+        file.persist(&path).map_err(|error| Error::Write { path: path.clone(), source: error.error })?;
+        written.push(path);
     }
     Ok(written)
 }

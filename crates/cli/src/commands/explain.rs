@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use pellucid::render::{json, terminal};
-use pellucid::{Error, Explanation, Format, Inputs, Model, Options, Outputs};
+use pellucid::{Baseline, Error, Explanation, Format, Inputs, Model, Options, Outputs, RowFiles};
 
 use super::{baseline, limits, open, targets};
 use crate::arguments::{Choosing, Explain};
@@ -17,21 +17,51 @@ pub(crate) fn run(arguments: &Explain) -> Result<ExitCode, Error> {
     let options = Options {
         targets: targets(&model, &arguments.target),
         baseline: baseline(&arguments.baseline),
+        background: arguments.background.clone().map(Baseline::File),
         score: arguments.describing.score.clone(),
         seed: arguments.seed,
         limits: limits(&arguments.running),
         ..chosen(&arguments.choosing)
     };
     options.check(&model)?;
+    let command = command(arguments);
+    if let Some(files) = model.row_files(&arguments.inputs)?
+        && outputs.stream(files.len(), files.bytes())?
+    {
+        return streamed(&model, &files, &options, &outputs, (command, arguments.json));
+    }
     let inputs = model.read(&arguments.inputs)?;
     outputs.check_rows(inputs.len())?;
-    let command = command(arguments);
     let explanation = explained(&model, inputs, &options, command)?;
     if arguments.json {
         print(&format!("{:#}", json::explanation(&explanation, json::Values::Left)));
         outputs.write_explanation(&explanation)?;
     } else {
         tell(&explanation, &outputs)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Explains and writes some rows at a time.
+fn streamed(
+    model: &Model,
+    files: &RowFiles,
+    options: &Options,
+    outputs: &Outputs,
+    (command, as_json): (String, bool),
+) -> Result<ExitCode, Error> {
+    let console = Console::by_rows();
+    let result = pellucid::explain_files(model, files, options, outputs, &console);
+    console.finish();
+    let mut streamed = result?;
+    streamed.first.command = command;
+    if as_json {
+        print(&format!("{:#}", json::streamed(&streamed)));
+        return Ok(ExitCode::SUCCESS);
+    }
+    print(&terminal::streamed(&streamed, style()));
+    for path in streamed.written {
+        print(&format!("wrote {}", path.display()));
     }
     Ok(ExitCode::SUCCESS)
 }

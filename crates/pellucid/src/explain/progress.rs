@@ -7,6 +7,11 @@ pub trait Progress: Sync {
     /// `done` of about `total` model evaluations are done. `total` may grow while an adaptive method works.
     fn report(&self, done: u64, total: u64);
 
+    /// `done` of `total` rows are done, where rows are read and written a few at a time; evaluations are not told then.
+    fn rows(&self, done: u64, total: u64) {
+        self.report(done, total);
+    }
+
     /// Whether the caller wants the run to end; asked between batches.
     fn is_cancelled(&self) -> bool {
         false
