@@ -7,7 +7,7 @@ use crate::tree::Tree;
 
 /// Our crates from the bottom up: a crate depends only on crates of a lower level. Crates of one level do not know
 /// each other.
-const LEVELS: [(&str, u32); 12] = [
+const LEVELS: [(&str, u32); 13] = [
     ("pellucid-graph", 0),
     ("pellucid-assets", 0),
     ("pellucid-reference", 1),
@@ -19,6 +19,7 @@ const LEVELS: [(&str, u32); 12] = [
     ("pellucid-cli", 7),
     ("pellucid-server", 7),
     ("pellucid-python", 7),
+    ("pellucid-bench", 7),
     ("xtask", 8),
 ];
 
