@@ -136,15 +136,18 @@ impl<'a> Making<'a> {
 
     fn once(&self) -> Result<Artefact> {
         let (aims, inputs) = self.aims()?;
-        let (mut scores, mut values) = (Vec::new(), vec![Vec::new(); self.collected.len()]);
+        let (mut scores, mut gaps) = (Vec::new(), Vec::new());
+        let mut values = vec![Vec::new(); self.method.read(self.collected.len())];
         for aim in &aims {
-            let pass = Pass::new(&self.builder, &self.scored, aim, &self.collected, &self.method.rules)?;
+            let pass = Pass::new(&self.builder, &self.scored, aim, &self.collected, self.method)?;
             scores.push(pass.score);
+            gaps.extend(pass.gap(&self.builder)?);
             for (values, read) in values.iter_mut().zip(pass.read(&self.builder, self.method)?) {
                 values.push(read);
             }
         }
-        self.finish(inputs, &values, &scores, &[])
+        let extra = [("gap", gaps)];
+        self.finish(inputs, &values, &scores, if extra[0].1.is_empty() { &[] } else { &extra })
     }
 
     /// One value a target, stacked along a new first axis where there are several.
@@ -172,7 +175,7 @@ impl<'a> Making<'a> {
             names.push(name_output(&self.builder, self.by_target(parts), wanted, &mut outputs));
         };
         for (id, parts) in self.collected.iter().zip(values) {
-            let wanted = if self.collected.len() == 1 {
+            let wanted = if values.len() == 1 {
                 "attribution".to_owned()
             } else {
                 format!("attribution:{}", self.source.value(*id).name)
@@ -186,8 +189,8 @@ impl<'a> Making<'a> {
         self.builder.check()?;
         let mut graph = self.builder.graph().clone();
         graph.set_outputs(outputs);
-        let layer = (self.method.collect == Collect::Layer)
-            .then(|| self.source.value(self.collected[0]).name.clone());
+        let looked_at = self.collected.last().filter(|_| self.method.collect != Collect::Inputs);
+        let layer = looked_at.map(|id| self.source.value(*id).name.clone());
         Ok(Artefact { graph, inputs, outputs: names, layer, unit: self.scored.unit })
     }
 }

@@ -93,6 +93,7 @@ pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Cov
     }
     let layer = match method.collect {
         crate::method::Collect::Layer => collected.first().map(|id| graph.value(*id).name.clone()),
+        crate::method::Collect::InputsAndMap => collected.last().map(|id| graph.value(*id).name.clone()),
         crate::method::Collect::Inputs => None,
     };
     Ok(Coverage { nodes, total: graph.nodes().len(), layer })

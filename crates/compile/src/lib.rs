@@ -31,6 +31,6 @@ pub use kind::{Kind, Role};
 pub use method::{Collect, Method, Nodes, Points, Quadrature, Statistic, nodes};
 pub use passes::{lower, raise};
 pub use program::{Program, Request, Split, program};
-pub use readout::Readout;
+pub use readout::{FullGrad, Interpolation, Readout};
 pub use score::{Scored, Target, Unit};
 pub use training::{TrainedWeight, TrainingStep, training_step};

@@ -73,6 +73,8 @@ pub enum Collect {
     Inputs,
     /// Those of one inner value.
     Layer,
+    /// Those of every float input, and Grad-CAM's map of one inner value.
+    InputsAndMap,
 }
 
 /// What becomes of the readouts at the points, each of its weight; the weights sum to 1.
@@ -110,6 +112,11 @@ impl Method {
         collect: Collect::Inputs,
         readout: Readout::Signal,
     };
+
+    /// How many of `collected` values a readout is made of: the layer of a map is looked at, and not read itself.
+    pub(crate) fn read(&self, collected: usize) -> usize {
+        collected - usize::from(self.collect == Collect::InputsAndMap)
+    }
 
     /// Whether the values sum, in the limit of many points, to the score less the baseline's: the derivative itself,
     /// its mean, times the difference from the baseline, without noise.

@@ -10,9 +10,9 @@ use pellucid_graph::{Attribute, Graph, NewNode, ValueId};
 use crate::build::{Builder, Var};
 use crate::error::{CompileError, Result};
 use crate::method::{Collect, Method};
-use crate::readout::Seen;
+use crate::readout::{Readout, Seen, Terms};
 use crate::score::{self, Aim, Scored, Target, Unit};
-use crate::walk::walk;
+use crate::walk::{walk, walk_noting};
 use crate::{layer, rules::RuleMap};
 
 /// What to explain.
@@ -47,6 +47,8 @@ pub struct Program {
     pub attributions: Vec<(String, String)>,
     /// The layer looked at.
     pub layer: Option<String>,
+    /// Name of the gap, `[n]`, for methods that know one at a single point.
+    pub gap: Option<String>,
     /// Unit of the score.
     pub unit: Unit,
     /// Number of classes; `None` for one number a row.
@@ -194,18 +196,20 @@ pub fn program(graph: &Graph, method: &Method, request: &Request) -> Result<Prog
     let builder = Builder::new(graph.clone());
     let rows = rows(graph, &scored)?;
     let aim = Aim::new(&builder, &scored, request.target, &rows)?;
-    let pass = Pass::new(&builder, &scored, &aim, &collected, &method.rules)?;
+    let pass = Pass::new(&builder, &scored, &aim, &collected, method)?;
     let read = pass.read(&builder, method)?;
+    let gap = pass.gap(&builder)?;
     let graph_names: Vec<String> = collected.iter().map(|id| graph.value(*id).name.clone()).collect();
     let mut outputs: Vec<ValueId> = graph.outputs().to_vec();
     let score_name = name_output(&builder, pass.score, "score", &mut outputs);
     let mut attributions = Vec::new();
     for (name, value) in graph_names.iter().zip(read) {
-        let wanted =
-            if collected.len() == 1 { "attribution".to_owned() } else { format!("attribution:{name}") };
+        let several = method.read(collected.len()) > 1;
+        let wanted = if several { format!("attribution:{name}") } else { "attribution".to_owned() };
         let output = name_output(&builder, value, &wanted, &mut outputs);
         attributions.push((name.clone(), output));
     }
+    let gap = gap.map(|gap| name_output(&builder, gap, "gap", &mut outputs));
     let mut targets = aim.inputs.into_iter();
     let mut compiled = builder.finish()?;
     compiled.set_outputs(outputs);
@@ -217,7 +221,8 @@ pub fn program(graph: &Graph, method: &Method, request: &Request) -> Result<Prog
         target_minus: targets.next(),
         moved: moved.iter().map(|id| graph.value(*id).name.clone()).collect(),
         attributions,
-        layer: (method.collect == Collect::Layer).then(|| graph_names[0].clone()),
+        layer: (method.collect != Collect::Inputs).then(|| graph_names.last().cloned()).flatten(),
+        gap,
         unit: scored.unit,
         classes: scored.classes,
         model_nodes: graph.nodes().len(),
@@ -228,7 +233,11 @@ pub fn program(graph: &Graph, method: &Method, request: &Request) -> Result<Prog
 /// One forward and backward pass over a graph that is there already: its score and signals.
 pub(crate) struct Pass<'g> {
     pub(crate) score: Var<'g>,
-    pub(crate) signals: Vec<(ValueId, Var<'g>)>,
+    signals: Vec<(ValueId, Var<'g>)>,
+    /// Grad-CAM's map, for readouts that take one.
+    map: Option<Var<'g>>,
+    /// The terms of biases, for readouts that take them.
+    terms: Option<Terms<'g>>,
 }
 
 impl<'g> Pass<'g> {
@@ -237,22 +246,37 @@ impl<'g> Pass<'g> {
         scored: &Scored,
         aim: &Aim<'g>,
         collected: &[ValueId],
-        rules: &RuleMap,
+        method: &Method,
     ) -> Result<Self> {
         let y = builder.var(scored.value);
         let (score, seed) = aim.seed(y, scored.classes)?;
-        let found = walk(builder, &[(scored.value, seed)], collected, rules)?;
-        let mut signals = Vec::new();
-        for id in collected {
-            let signal = match found.get(id) {
-                Some(signal) => *signal,
-                // The score does not depend on it: the derivative is zero, and that is an answer.
-                None => builder.var(*id).zeros_like()?,
-            };
-            signals.push((*id, signal));
+        let (read, looked_at) = collected.split_at(method.read(collected.len()));
+        let mut terms = method.readout.takes_terms().then(|| Terms::new(builder, read)).transpose()?;
+        let seeds = [(scored.value, seed)];
+        let wanted = if method.readout.takes_signal() { read } else { &[] };
+        let found =
+            walk_noting(builder, &seeds, wanted, &method.rules, &mut |step, signals| match &mut terms {
+                Some(terms) => terms.note(step, signals),
+                None => Ok(()),
+            })?;
+        // The score does not depend on what no signal reaches: the derivative is zero, and that is an answer.
+        let signal = |id: &ValueId, found: &BTreeMap<ValueId, Var<'g>>| match found.get(id) {
+            Some(signal) => Ok(*signal),
+            None => builder.var(*id).zeros_like(),
+        };
+        let mut map = None;
+        if let [layer] = looked_at {
+            let found = walk(builder, &seeds, looked_at, &RuleMap::GRADIENT)?;
+            let seen = Seen::new(builder.var(*layer), signal(layer, &found)?);
+            map = Some(Readout::ChannelWeighted.append(&seen)?);
         }
+        let signals = read.iter().map(|id| Ok((*id, signal(id, &found)?))).collect::<Result<_>>()?;
         builder.check()?;
-        Ok(Self { score, signals })
+        Ok(Self { score, signals, map, terms })
+    }
+
+    fn seen(&self, builder: &'g Builder, id: ValueId, signal: Var<'g>) -> Seen<'_, 'g> {
+        Seen { value: builder.var(id), signal, map: self.map, terms: self.terms.as_ref() }
     }
 
     /// The readout of every signal.
@@ -260,10 +284,20 @@ impl<'g> Pass<'g> {
         let read = self
             .signals
             .iter()
-            .map(|(id, signal)| method.readout.append(&Seen { value: builder.var(*id), signal: *signal }))
+            .map(|(id, signal)| method.readout.append(&self.seen(builder, *id, *signal)))
             .collect::<Result<_>>()?;
         builder.check()?;
         Ok(read)
+    }
+
+    /// What the score has beyond the sum of all terms, `[n]`, for readouts that know every term.
+    pub(crate) fn gap(&self, builder: &'g Builder) -> Result<Option<Var<'g>>> {
+        match (&self.terms, self.signals.as_slice()) {
+            (Some(terms), [(id, signal)]) => {
+                terms.gap(&self.seen(builder, *id, *signal), self.score).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 }
 
@@ -280,7 +314,16 @@ pub(crate) fn collected(
     request: &Request,
     scored: &Scored,
 ) -> Result<Vec<ValueId>> {
+    let mut inputs = moved(graph);
     if method.collect == Collect::Layer {
+        inputs.clear();
+    } else if inputs.is_empty() {
+        return Err(CompileError::Model(
+            "no input is floating-point, so nothing can be differentiated: explain a layer instead"
+                .to_owned(),
+        ));
+    }
+    if method.collect != Collect::Inputs {
         let id = match &request.layer {
             Some(name) => layer::find(graph, name)?,
             None => layer::last_spatial(graph, scored.value)?,
@@ -291,14 +334,7 @@ pub(crate) fn collected(
                 graph.value(id).name
             )));
         }
-        return Ok(vec![id]);
-    }
-    let inputs = moved(graph);
-    if inputs.is_empty() {
-        return Err(CompileError::Model(
-            "no input is floating-point, so nothing can be differentiated: explain a layer instead"
-                .to_owned(),
-        ));
+        inputs.push(id);
     }
     Ok(inputs)
 }

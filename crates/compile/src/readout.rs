@@ -4,9 +4,14 @@
 //! takes, so a readout knows nothing of points.
 
 mod cam;
+mod full_grad;
 
 use crate::build::Var;
-use crate::error::Result;
+use crate::error::{CompileError, Result};
+
+pub use cam::Interpolation;
+pub use full_grad::FullGrad;
+pub(crate) use full_grad::Terms;
 
 /// What is read off the signal at a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +35,28 @@ pub enum Readout {
     PositiveChannelSum,
     /// The value itself, for methods that need no signal.
     Value,
+    /// Signal × Grad-CAM's map of the layer, brought to the value's resolution.
+    TimesMap(Interpolation),
+    /// `FullGrad`'s map: signal × value and the terms of every bias, [n, 1, …] at the value's resolution.
+    FullGrad(FullGrad),
 }
 
 /// What a readout sees at one point: a value and the signal that arrived there, both `[n, …]`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen<'g> {
+pub(crate) struct Seen<'a, 'g> {
     pub(crate) value: Var<'g>,
     pub(crate) signal: Var<'g>,
+    /// Grad-CAM's map of the layer, for readouts that take one.
+    pub(crate) map: Option<Var<'g>>,
+    /// The terms of biases, for readouts that take them.
+    pub(crate) terms: Option<&'a Terms<'g>>,
+}
+
+impl<'g> Seen<'_, 'g> {
+    /// A value and its signal, and nothing else.
+    pub(crate) fn new(value: Var<'g>, signal: Var<'g>) -> Self {
+        Self { value, signal, map: None, terms: None }
+    }
 }
 
 impl Readout {
@@ -51,7 +71,7 @@ impl Readout {
     }
 
     /// Appends the readout.
-    pub(crate) fn append<'g>(self, seen: &Seen<'g>) -> Result<Var<'g>> {
+    pub(crate) fn append<'g>(self, seen: &Seen<'_, 'g>) -> Result<Var<'g>> {
         match self {
             Self::Signal | Self::TimesDifference => Ok(seen.signal),
             Self::TimesInput => Ok(times_input(seen)),
@@ -61,10 +81,28 @@ impl Readout {
             Self::ChannelSum => Ok(cam::channel_sum(seen)),
             Self::PositiveChannelSum => Ok(cam::positive_channel_sum(seen)),
             Self::Value => Ok(seen.value),
+            Self::TimesMap(interpolation) => {
+                let map = seen.map.ok_or_else(|| CompileError::Emitted("there is no map".to_owned()))?;
+                Ok(seen.signal * cam::resized(map, seen.value, interpolation)?)
+            }
+            Self::FullGrad(form) => match seen.terms {
+                Some(terms) => terms.map(seen, form),
+                None => Err(CompileError::Emitted("there are no terms".to_owned())),
+            },
         }
+    }
+
+    /// Whether it takes the signal: for the others no derivative needs to be known.
+    pub(crate) fn takes_signal(self) -> bool {
+        self != Self::Value
+    }
+
+    /// Whether it takes the terms of biases.
+    pub(crate) fn takes_terms(self) -> bool {
+        matches!(self, Self::FullGrad(_))
     }
 }
 
-fn times_input<'g>(seen: &Seen<'g>) -> Var<'g> {
+fn times_input<'g>(seen: &Seen<'_, 'g>) -> Var<'g> {
     seen.signal * seen.value
 }

@@ -10,7 +10,7 @@ use crate::build::{Builder, Var};
 use crate::error::{CompileError, Offence, Result};
 use crate::ops::{self, Operator};
 use crate::rules::RuleMap;
-use crate::step::Step;
+use crate::step::{Signals, Step};
 
 /// Whether values of a type carry a signal: floats, and integers so narrow that they can only be quantised numbers.
 ///
@@ -69,6 +69,17 @@ pub fn walk<'g>(
     wanted: &[ValueId],
     rules: &RuleMap,
 ) -> Result<BTreeMap<ValueId, Var<'g>>> {
+    walk_noting(builder, seeds, wanted, rules, &mut |_, _| Ok(()))
+}
+
+/// [`walk`], telling `note` what a rule found at each node.
+pub(crate) fn walk_noting<'g>(
+    builder: &'g Builder,
+    seeds: &[(ValueId, Var<'g>)],
+    wanted: &[ValueId],
+    rules: &RuleMap,
+    note: &mut dyn FnMut(&Step<'g>, &Signals<'g>) -> Result<()>,
+) -> Result<BTreeMap<ValueId, Var<'g>>> {
     let seed_ids: Vec<ValueId> = seeds.iter().map(|(id, _)| *id).collect();
     let (nodes, count) = {
         let graph = builder.graph();
@@ -102,7 +113,11 @@ pub fn walk<'g>(
         let carried = |input: &Option<ValueId>| input.is_some_and(|input| reached[input.index()]);
         let wanted = node.inputs.iter().map(carried).collect();
         let step = Step { builder, operator, node, signals: arrived, wanted };
-        match rules.rule(step.kind()).backward(&step).and_then(|found| deliver(&step, found, &mut signals)) {
+        let passed = rules.rule(step.kind()).backward(&step).and_then(|found| {
+            note(&step, &found)?;
+            deliver(&step, found, &mut signals)
+        });
+        match passed {
             Ok(()) => {}
             Err(CompileError::Model(problem)) => offences.push(offence(&builder.graph(), *id, problem)),
             Err(other) => return Err(other),

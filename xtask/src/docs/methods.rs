@@ -17,7 +17,8 @@ pub(super) fn document() -> String {
          A claim is an axiom that the method satisfies: *completeness*: the values sum to score − baseline score, up to \
          the quadrature error; *linearity*: the attribution of a·f + b·g is that of f times a plus that of g times b; \
          *implementation-invariance*: two graphs that compute the same function get the same attribution; *dummy*: an \
-         input that the score does not depend on gets 0.\n\n\
+         input that the score does not depend on gets 0; *full-completeness*: input-gradient × input and the terms of \
+         every bias sum to the score.\n\n\
          | method | what it computes | form | claims |\n|---|---|---|---|\n"
     );
     for definition in &methods {

@@ -164,7 +164,7 @@ impl<'b> Making<'b, '_, '_> {
         let mut scores = Vec::new();
         for aim in &outside.aims {
             let aim: Aim<'b> = aim.map(|v| repeated(self.inner(v), points.chunk));
-            let pass = Pass::new(self.builder, &scored, &aim, &collected, &self.method().rules)?;
+            let pass = Pass::new(self.builder, &scored, &aim, &collected, self.method())?;
             for (number, read) in pass.read(self.builder, self.method())?.into_iter().enumerate() {
                 self.carry_readout(number, read, points)?;
             }

@@ -232,7 +232,7 @@ impl<'a> Looped<'a> {
         // Drawn points all count alike; those of a path were weighed.
         let drawn = self.making.method.points.samples().is_some();
         let count = drawn.then(|| trips.cast(builder.var(self.making.scored.value).element()));
-        let mut values = vec![Vec::new(); self.making.collected.len()];
+        let mut values = vec![Vec::new(); self.making.method.read(self.making.collected.len())];
         let mut next = |shape: &Shape| -> Result<Var<'a>> {
             let value = carried.next().ok_or_else(|| CompileError::Emitted("a Loop is short".to_owned()))?;
             // What a Loop carries is of any size: the reader is told.

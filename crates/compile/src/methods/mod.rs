@@ -5,11 +5,13 @@
 
 mod deconvnet;
 mod expected_gradients;
+mod full_grad;
 mod grad_cam;
 mod grad_cam_plus_plus;
 mod gradient;
 mod gradient_shap;
 mod guided_backprop;
+mod guided_grad_cam;
 mod hires_cam;
 mod input_x_gradient;
 mod integrated_gradients;
@@ -54,6 +56,8 @@ pub enum Claim {
     ImplementationInvariance,
     /// An input that the score does not depend on gets 0.
     Dummy,
+    /// Input-gradient × input and the terms of every bias sum to the score.
+    FullCompleteness,
 }
 
 impl Claim {
@@ -65,6 +69,7 @@ impl Claim {
             Self::Linearity => "linearity",
             Self::ImplementationInvariance => "implementation-invariance",
             Self::Dummy => "dummy",
+            Self::FullCompleteness => "full-completeness",
         }
     }
 }
@@ -181,11 +186,13 @@ pub fn find_compiled(name: &str) -> Option<&'static Definition> {
 pub const ALL: &[&Definition] = &[
     &deconvnet::DEFINITION,
     &expected_gradients::DEFINITION,
+    &full_grad::DEFINITION,
     &grad_cam::DEFINITION,
     &grad_cam_plus_plus::DEFINITION,
     &gradient::DEFINITION,
     &gradient_shap::DEFINITION,
     &guided_backprop::DEFINITION,
+    &guided_grad_cam::DEFINITION,
     &hires_cam::DEFINITION,
     &input_x_gradient::DEFINITION,
     &integrated_gradients::DEFINITION,

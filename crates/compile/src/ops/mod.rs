@@ -17,8 +17,11 @@ mod pooling;
 mod quantize;
 mod reduction;
 mod resize;
+mod rest;
 
 use std::sync::OnceLock;
+
+pub(crate) use rest::{Rest, rest};
 
 use pellucid_graph::{Graph, Node};
 

@@ -3,9 +3,20 @@
 //! Both are `[n, channels, …]`; a map is `[n, 1, …]`, at the layer's resolution and in the unit of its formula: nothing
 //! is scaled to 0…1 here.
 
+use pellucid_graph::Attribute;
+
 use super::Seen;
-use crate::build::{Keep, Var};
+use crate::build::{Keep, Var, signed};
 use crate::error::Result;
+
+/// How a map is brought to another resolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interpolation {
+    /// Between neighbours along each axis; pixels are areas, and the outermost are continued: half-pixel centres.
+    Linear,
+    /// The nearest element, as `floor(position · size / new size)`.
+    Nearest,
+}
 
 /// Axes after rows and channels.
 fn space(v: Var<'_>) -> Result<Vec<usize>> {
@@ -18,14 +29,14 @@ fn weighted<'g>(weights: Var<'g>, activation: Var<'g>) -> Var<'g> {
 }
 
 /// Grad-CAM: w_c is the mean of g over space.
-pub(super) fn channel_weighted<'g>(seen: &Seen<'g>) -> Result<Var<'g>> {
+pub(super) fn channel_weighted<'g>(seen: &Seen<'_, 'g>) -> Result<Var<'g>> {
     Ok(weighted(seen.signal.mean(&space(seen.value)?, Keep::Axes), seen.value))
 }
 
 /// Grad-CAM++: w_c = Σ α · max(0, g), α = g² / (2·g² + Σa · g³).
 ///
 /// Where g > 0 the summand is g / (2 + Σa · g), and elsewhere 0: so nothing is divided by 0 where g is.
-pub(super) fn positive_weighted<'g>(seen: &Seen<'g>) -> Result<Var<'g>> {
+pub(super) fn positive_weighted<'g>(seen: &Seen<'_, 'g>) -> Result<Var<'g>> {
     let axes = space(seen.value)?;
     let positive = seen.signal.relu();
     let total = seen.value.sum(&axes, Keep::Axes);
@@ -35,7 +46,7 @@ pub(super) fn positive_weighted<'g>(seen: &Seen<'g>) -> Result<Var<'g>> {
 
 /// XGrad-CAM: w_c is the mean of g over space, each position weighted by its share of the channel: Σ a·g / Σ a. A
 /// channel whose sum is 0 has no shares, and weight 0.
-pub(super) fn share_weighted<'g>(seen: &Seen<'g>) -> Result<Var<'g>> {
+pub(super) fn share_weighted<'g>(seen: &Seen<'_, 'g>) -> Result<Var<'g>> {
     let axes = space(seen.value)?;
     let total = seen.value.sum(&axes, Keep::Axes);
     let empty = total.equals(total.scalar(0.0));
@@ -44,11 +55,37 @@ pub(super) fn share_weighted<'g>(seen: &Seen<'g>) -> Result<Var<'g>> {
 }
 
 /// `HiResCAM`: Σ_c a·g, both signs.
-pub(super) fn channel_sum<'g>(seen: &Seen<'g>) -> Var<'g> {
+pub(super) fn channel_sum<'g>(seen: &Seen<'_, 'g>) -> Var<'g> {
     (seen.value * seen.signal).sum(&[1], Keep::Axes)
 }
 
 /// `LayerCAM`: max(0, Σ_c a · max(0, g)).
-pub(super) fn positive_channel_sum<'g>(seen: &Seen<'g>) -> Var<'g> {
+pub(super) fn positive_channel_sum<'g>(seen: &Seen<'_, 'g>) -> Var<'g> {
     (seen.value * seen.signal.relu()).sum(&[1], Keep::Axes).relu()
+}
+
+/// A map `[n, 1, …]` at the spatial sizes of `like`, which must be known.
+pub(crate) fn resized<'g>(map: Var<'g>, like: Var<'g>, interpolation: Interpolation) -> Result<Var<'g>> {
+    let axes = space(like)?;
+    let sizes = axes.iter().map(|axis| like.size(*axis).map(signed)).collect::<Result<Vec<_>>>()?;
+    let own = axes.iter().map(|axis| map.size(*axis).map(signed)).collect::<Result<Vec<_>>>()?;
+    if own == sizes {
+        return Ok(map);
+    }
+    let builder = map.builder();
+    let text = |value: &str| Attribute::String(value.to_owned());
+    let (mode, grid) = match interpolation {
+        Interpolation::Linear => ("linear", "half_pixel"),
+        Interpolation::Nearest => ("nearest", "asymmetric"),
+    };
+    let mut attributes = vec![
+        ("mode", text(mode)),
+        ("coordinate_transformation_mode", text(grid)),
+        ("axes", Attribute::Ints(axes.iter().map(|axis| signed(*axis)).collect())),
+    ];
+    if interpolation == Interpolation::Nearest {
+        attributes.push(("nearest_mode", text("floor")));
+    }
+    let inputs = [Some(map), None, None, Some(builder.integers(&sizes))];
+    Ok(builder.ops("Resize", &inputs, &attributes, 1)[0])
 }

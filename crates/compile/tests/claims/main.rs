@@ -6,6 +6,7 @@
 mod artefacts;
 mod attribute;
 mod check;
+mod maps;
 mod snapshots;
 
 use pellucid_compile::methods::{ALL, Claim, find_compiled};
@@ -25,6 +26,7 @@ fn checkers(claim: Claim) -> Vec<Checker> {
         Claim::Linearity => vec![check::linearity],
         Claim::ImplementationInvariance => vec![check::implementation_invariance],
         Claim::Dummy => vec![check::dummy],
+        Claim::FullCompleteness => vec![maps::full_completeness],
     }
 }
 
@@ -62,6 +64,16 @@ fn attributions_depend_on_the_function_alone() {
 #[test]
 fn unused_inputs_get_nothing() {
     holds(Claim::Dummy);
+}
+
+#[test]
+fn every_bias_has_its_term() {
+    holds(Claim::FullCompleteness);
+}
+
+#[test]
+fn a_lost_term_is_caught() {
+    is_caught(Claim::FullCompleteness, &too_much("full-grad"));
 }
 
 /// The derivative, but rectifiers pass 1 % too much.
