@@ -64,15 +64,17 @@ fn assert_same(what: &str, found: &(ArrayD<f64>, f64), expected: &Attribution) {
     assert!((found.1 - expected.score).abs() <= 1e-12 * expected.score.abs().max(1.0), "{what}: score");
 }
 
+/// Whether a method looks at a layer or makes a map: a vector has neither.
+fn needs_space(subject: &Subject) -> bool {
+    subject.method.collect != Collect::Inputs || subject.name == "full-grad"
+}
+
 /// Every compiled method, and those that are evaluated once wrapped in points.
 fn subjects(graph: &Graph) -> Vec<Subject> {
     let mut subjects = Vec::new();
     for definition in ALL.iter().filter(|d| matches!(d.form, Form::Compiled(_))) {
         let plain = Subject::of(definition);
-        if program(graph, &plain.method, &Request::default()).is_err()
-            && plain.method.collect != Collect::Inputs
-        {
-            // A vector has no layer to look at.
+        if needs_space(&plain) && program(graph, &plain.method, &Request::default()).is_err() {
             continue;
         }
         if plain.method.points == Points::Once {
@@ -150,10 +152,11 @@ fn what_is_emitted_is_standard() {
             if !matches!(definition.form, Form::Compiled(_)) {
                 continue;
             }
-            let method = Subject::of(definition).method;
+            let subject = Subject::of(definition);
+            let method = subject.method;
             let compiled = match program(&graph, &method, &Request::default()) {
                 Ok(program) => program.graph,
-                Err(CompileError::Model(_)) if method.collect == Collect::Layer => continue,
+                Err(CompileError::Model(_) | CompileError::Setting(_)) if needs_space(&subject) => continue,
                 Err(error) => panic!("seed {seed}, {}: {error}", definition.name),
             };
             // Derivatives hold no canonical function, only the copy of the model may.
