@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use pellucid_compile::ops;
-use pellucid_graph::{Attribute, ElementType, Graph, Node, ValueId, operators};
+use pellucid_graph::{Attribute, ElementType, Graph, Node, ValueId, onnx, operators};
 
 use super::{COMMAND, cell};
 
@@ -16,7 +16,7 @@ pub(super) fn document() -> String {
          Models of opset 7 to 24 are read, and brought to the forms of opset 18 as they are read; *since* is the opset of \
          the form used. `Gelu` and `Swish` stand for themselves in a graph and are written in older operators where a \
          file or an engine lacks them. *Kind* is what an operator is to a rule; two are given where it depends on \
-         whether the other factors (weights, limits) are constants, or on the type that is cast to. *At kinks and ties* is the convention where the \
+         whether the other factors (weights, limits) depend on no input of the model, or on the type that is cast to. *At kinks and ties* is the convention where the \
          derivative is not unique.\n\n\
          An operator without a kind can be run and predicted with; a model in which it lies between the input and what is \
          explained is refused, with the node's name, before anything runs.\n\n\
@@ -41,8 +41,21 @@ pub(super) fn document() -> String {
             cell(convention)
         );
     }
+    text += EXPANDED;
+    for (domain, name) in onnx::expanded() {
+        let domain = if domain.is_empty() { "ai.onnx" } else { domain };
+        let _ = writeln!(text, "| `{domain}` | `{name}` |");
+    }
     text
 }
+
+const EXPANDED: &str = "\n## Read by expansion\n\n\
+     Fused operators that ONNX Runtime's optimiser writes, and quantised ones, are written in the operators above as a \
+     file is read: a quantised operator becomes dequantise, float operator, quantise. Every line is held against \
+     onnxruntime. `QuantizeLinear`, `DequantizeLinear` and `Trilu` of `com.microsoft` are those of `ai.onnx`. \
+     Rounding in a quantised network has the derivative of the straight-through estimator; `coverage` says at which \
+     nodes. What is in neither table is refused, every node of it named.\n\n\
+     | domain | operator |\n|---|---|\n";
 
 /// Element types as `Cast` numbers them in its attribute `to`.
 const FLOAT: i64 = 1;
