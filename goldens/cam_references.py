@@ -197,7 +197,7 @@ def signed(contribution, spatial, x):
     total = contribution.sum(1, keepdim=True)
     for part in spatial:
         part = part.sum(1, keepdim=True)
-        large = upsampled(part, x)
+        large = upsampled(part, x) * part[0, 0].numel() / x[0, 0].numel()
         lost = part.sum(space(part), keepdim=True) - large.sum(space(part), keepdim=True)
         total = total + large + lost / x[0, 0].numel()
     return total

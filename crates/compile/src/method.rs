@@ -113,6 +113,9 @@ impl Method {
         readout: Readout::Signal,
     };
 
+    /// A layer as it is, without any derivative: what methods that evaluate the model from outside look at.
+    pub const LAYER: Self = Self { collect: Collect::Layer, readout: Readout::Value, ..Self::GRADIENT };
+
     /// How many of `collected` values a readout is made of: the layer of a map is looked at, and not read itself.
     pub(crate) fn read(&self, collected: usize) -> usize {
         collected - usize::from(self.collect == Collect::InputsAndMap)

@@ -166,10 +166,11 @@ impl Program {
         Ok(graph.pruned()?)
     }
 
-    /// Names of score and attributions.
+    /// Names of score, attributions and gap.
     fn results(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.score.as_str())
             .chain(self.attributions.iter().map(|(_, output)| output.as_str()))
+            .chain(self.gap.as_deref())
     }
 }
 

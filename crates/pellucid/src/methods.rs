@@ -1,5 +1,8 @@
 //! The registry of all methods: those that compile to a graph, and those that evaluate the model from outside.
 
+mod cam;
+
+pub use cam::{ABLATION_CAM, EIGEN_CAM, SCORE_CAM};
 use pellucid_compile::methods as compiled;
 pub use pellucid_compile::methods::{Claim, Definition, Form, Parameter, ParameterKind, Source};
 
@@ -87,7 +90,7 @@ pub const RISE: Definition = Definition {
 /// Every method, sorted by name.
 pub fn all() -> Vec<&'static Definition> {
     let mut all: Vec<&'static Definition> = compiled::ALL.to_vec();
-    all.extend([&OCCLUSION, &RISE]);
+    all.extend([&ABLATION_CAM, &EIGEN_CAM, &OCCLUSION, &RISE, &SCORE_CAM]);
     all.sort_by_key(|definition| definition.name);
     all
 }

@@ -60,8 +60,7 @@ fn check(engine: Engine, tolerance: impl Fn(&Variant, &Case) -> f64, wanted: imp
     let mut checked = 0;
     for golden in golden::load() {
         for variant in &golden.variants {
-            let known = |case: &Case| pellucid::methods::find(&case.method).is_ok();
-            for case in golden.cases.iter().filter(|case| known(case) && wanted(case)) {
+            for case in golden.cases.iter().filter(|case| wanted(case)) {
                 // A layer that folding removed cannot be looked at.
                 let removed = |layer: &String| !variant.layers.contains_key(layer);
                 if case.layer.as_ref().is_some_and(removed) || case.unfolded_only && variant.folded {
@@ -91,6 +90,16 @@ fn check(engine: Engine, tolerance: impl Fn(&Variant, &Case) -> f64, wanted: imp
 #[test]
 fn every_method_agrees_on_rten() {
     check(Engine::Rten, |_, _| golden::tolerances().float32, |_| true);
+}
+
+#[test]
+fn every_method_agrees_on_onnxruntime() {
+    let required = std::env::var_os("PELLUCID_REQUIRE_ONNXRUNTIME").is_some_and(|value| value != "0");
+    match Engine::Onnxruntime.available() {
+        Ok(()) => check(Engine::Onnxruntime, |_, _| golden::tolerances().float32, |_| true),
+        Err(error) if required => panic!("{error}"),
+        Err(error) => println!("skipped on onnxruntime: {error}"),
+    }
 }
 
 #[test]

@@ -4,13 +4,16 @@ use ndarray::{Array1, ArrayD, Axis};
 use pellucid_compile::methods::Form;
 use pellucid_compile::{Method, Points, Readout};
 
+use super::ablation_cam::ablation_cam;
 use super::background::{Background, Draws};
+use super::eigen_cam::eigen_cam;
 use super::evaluator::{Arrays, Evaluator};
 use super::explainer::Place;
 use super::noise::Noise;
 use super::path::{self, How};
 use super::rise::{self, Masks};
 use super::sampling::{self, Sampling};
+use super::score_cam::score_cam;
 use super::targets::Aim;
 use super::{Baseline, Chosen, Options, background, occlusion};
 use crate::attribution::{Attribution, Prediction};
@@ -55,6 +58,7 @@ impl Run<'_> {
                 let finished = passed.into_iter().map(|passed| {
                     let mut attribution = blank(evaluator, passed.values);
                     attribution.score = passed.scores;
+                    attribution.gap = passed.gap;
                     attribution
                 });
                 Ok(finished.collect())
@@ -104,37 +108,61 @@ impl Run<'_> {
         let settings = &self.chosen.settings;
         let baselines = self.baselines()?;
         let mut attributions = Vec::new();
-        if self.chosen.definition.name == "rise" {
-            let masks = Masks {
-                samples: settings.integer("samples"),
-                grid: settings.sizes("grid"),
-                keep: settings.number("keep"),
-                seed: self.options.seed,
-            };
-            for found in rise::rise(evaluator, &masks, self.arrays, &baselines, aims)? {
-                let mut attribution = blank(evaluator, found.values);
-                attribution.std_error = found.std_errors;
-                attributions.push(attribution);
+        match self.chosen.definition.name {
+            "ablation-cam" | "eigen-cam" | "score-cam" => {
+                let maps = self.layer_maps(evaluator, &baselines, aims)?;
+                attributions.extend(maps.into_iter().map(|map| blank(evaluator, vec![map])));
             }
-        } else {
-            let sizes = (settings.sizes("window"), settings.sizes("stride"));
-            let found = occlusion::occlude(
-                evaluator,
-                (&sizes.0, &sizes.1),
-                (self.arrays, &baselines),
-                &self.prediction.scores,
-                aims,
-            )?;
-            for found in found {
-                let mut attribution = blank(evaluator, found.values);
-                attribution.repeated = found.repeated;
-                attributions.push(attribution);
+            "rise" => {
+                let masks = Masks {
+                    samples: settings.integer("samples"),
+                    grid: settings.sizes("grid"),
+                    keep: settings.number("keep"),
+                    seed: self.options.seed,
+                };
+                for found in rise::rise(evaluator, &masks, self.arrays, &baselines, aims)? {
+                    let mut attribution = blank(evaluator, found.values);
+                    attribution.std_error = found.std_errors;
+                    attributions.push(attribution);
+                }
+            }
+            _ => {
+                let sizes = (settings.sizes("window"), settings.sizes("stride"));
+                let found = occlusion::occlude(
+                    evaluator,
+                    (&sizes.0, &sizes.1),
+                    (self.arrays, &baselines),
+                    &self.prediction.scores,
+                    aims,
+                )?;
+                for found in found {
+                    let mut attribution = blank(evaluator, found.values);
+                    attribution.repeated = found.repeated;
+                    attributions.push(attribution);
+                }
             }
         }
         for (attribution, aims) in attributions.iter_mut().zip(aims) {
             attribution.score = self.scores(aims);
         }
         Ok(attributions)
+    }
+
+    /// Class activation maps without a derivative, one a target.
+    fn layer_maps(
+        &self,
+        evaluator: &mut Evaluator<'_>,
+        baselines: &Arrays,
+        aims: &[Vec<Aim>],
+    ) -> Result<Vec<ArrayD<f32>>, Error> {
+        match self.chosen.definition.name {
+            "ablation-cam" => ablation_cam(evaluator, self.arrays, &self.prediction.scores, aims),
+            "score-cam" => score_cam(evaluator, self.arrays, baselines, aims),
+            _ => {
+                let centred = self.chosen.settings.text("centre") == Some("yes");
+                Ok(vec![eigen_cam(evaluator, centred, self.arrays)?; aims.len()])
+            }
+        }
     }
 
     fn along_a_path(

@@ -247,6 +247,8 @@ pub(crate) struct Evaluator<'p> {
 pub(crate) struct Passed {
     pub(crate) scores: Array1<f32>,
     pub(crate) values: Vec<ArrayD<f32>>,
+    /// Of programs that know the gap at one point.
+    pub(crate) gap: Option<Array1<f32>>,
 }
 
 impl<'p> Evaluator<'p> {
@@ -292,9 +294,11 @@ impl<'p> Evaluator<'p> {
     pub(crate) fn pass(&mut self, rows: &Arrays, aims: &[Vec<Aim>]) -> Result<Vec<Passed>, Error> {
         let count = aims.first().map_or(0, Vec::len);
         let names: Vec<String> = std::iter::once(&self.program.score)
+            .chain(&self.program.gap)
             .chain(self.program.attributions.iter().map(|(_, output)| output))
             .cloned()
             .collect();
+        let knows_gap = self.program.gap.is_some();
         let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
         let targets = aims.iter().map(|aims| self.targets(aims)).collect::<Result<Vec<_>, _>>()?;
         let results = match &self.boundary {
@@ -313,11 +317,11 @@ impl<'p> Evaluator<'p> {
         };
         let passed = results.into_iter().map(|results| {
             let mut results = results.into_iter();
-            let scores = results.next().map(|array| array.to_f32()).unwrap_or_default();
-            Passed {
-                scores: scores.into_iter().collect(),
-                values: results.map(|array| array.to_f32()).collect(),
-            }
+            let mut column =
+                || results.next().map(|array| array.to_f32()).unwrap_or_default().into_iter().collect();
+            let scores = column();
+            let gap = knows_gap.then(column);
+            Passed { scores, gap, values: results.map(|array| array.to_f32()).collect() }
         });
         Ok(passed.collect())
     }

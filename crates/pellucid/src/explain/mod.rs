@@ -4,11 +4,14 @@
 //! and weigh the results here; occlusion only evaluates the model. An [`Explainer`] compiles and opens once, and explains
 //! any number of batches; [`explain`] is one that explains one.
 
+mod ablation_cam;
 mod attribute;
 pub(crate) mod background;
 mod baseline;
+mod eigen_cam;
 mod evaluator;
 mod explainer;
+mod layer;
 mod noise;
 mod occlusion;
 mod path;
@@ -16,6 +19,7 @@ mod predictor;
 mod progress;
 mod rise;
 mod sampling;
+mod score_cam;
 mod targets;
 
 use pellucid_compile::methods::{Definition, Settings as Checked};
@@ -27,6 +31,7 @@ pub use baseline::Baseline;
 pub use explainer::Explainer;
 pub(crate) use explainer::Place;
 pub use predictor::Predictor;
+pub(crate) use predictor::bound;
 pub use progress::{Progress, Silent, Stoppable};
 pub use targets::TargetChoice;
 
@@ -184,8 +189,9 @@ impl Chosen {
     }
 
     pub(crate) fn method(&self) -> Result<Method, Error> {
-        // The host only needs scores, and the names of the inputs that it may change.
-        Ok(self.definition.method(&self.settings)?.unwrap_or(Method::GRADIENT))
+        // The host only needs scores, and the names of the inputs that it may change, or of the layer.
+        let outside = if self.definition.layer { Method::LAYER } else { Method::GRADIENT };
+        Ok(self.definition.method(&self.settings)?.unwrap_or(outside))
     }
 }
 
