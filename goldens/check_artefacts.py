@@ -24,6 +24,7 @@ photograph; some of the golden networks. Needs numpy, onnx and onnxruntime only.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -49,18 +50,24 @@ METHODS = {
     "input-x-gradient": [],
     "guided-backprop": [],
     "grad-cam": [],
+    "grad-cam-plus-plus": [],
+    "hires-cam": [],
+    "xgrad-cam": [],
+    "layer-cam": [],
+    "guided-grad-cam": [],
+    "full-grad": [],
     "integrated-gradients": ["--baseline", "zero", "--set", "quadrature=gauss-legendre", "--set", f"steps={STEPS}"],
 }
-BIG = ["grad-cam", "input-x-gradient", "integrated-gradients"]
+BIG = ["grad-cam", "hires-cam", "guided-grad-cam", "full-grad", "input-x-gradient", "integrated-gradients"]
 GOLDENS = {
     "cnn.torchscript": list(METHODS),
     "residual.dynamo": list(METHODS),
     "convolutions.torchscript.unfolded": list(METHODS),
-    "squeeze_excite.dynamo": ["input-x-gradient", "integrated-gradients"],
-    "dense.torchscript": ["input-x-gradient", "grad-cam"],
+    "squeeze_excite.dynamo": ["input-x-gradient", "full-grad", "integrated-gradients"],
+    "dense.torchscript": ["input-x-gradient", "grad-cam", "layer-cam", "full-grad"],
     "activations.dynamo": ["gradient", "integrated-gradients"],
     "attention.torchscript": ["gradient", "integrated-gradients"],
-    "conv1d.dynamo": ["input-x-gradient", "guided-backprop"],
+    "conv1d.dynamo": ["input-x-gradient", "guided-backprop", "hires-cam", "full-grad"],
     "softmax_head.torchscript": ["input-x-gradient", "integrated-gradients"],
 }
 
@@ -368,6 +375,22 @@ def png(path):
     return image
 
 
+def map_targets(network):
+    """For each class activation map, the first row and a class that leaves the network's last spatial layer alive."""
+    index = json.loads((HERE / "index.json").read_text())["networks"]
+    layer = next(entry["last_spatial"] for entry in index if entry["name"] == network)
+    found = {}
+    for entry in json.loads((HERE / "cam.json").read_text())["networks"]:
+        if entry["name"] == network:
+            classes = np.load(HERE / entry["arrays"])
+            own = np.load(HERE / f"{network}.npz")["target"]
+            for case in entry["cases"]:
+                if "layer" in case and case["layer"] == layer:
+                    picked = classes[case["target"]] if "target" in case else own
+                    found.setdefault(case["method"], (slice(0, 1), int(picked[0])))
+    return found
+
+
 def jobs(work, only):
     """The models to compile, with their inputs."""
     wanted = lambda name: any(name.startswith(prefix) for prefix in only) if only else True
@@ -385,8 +408,8 @@ def jobs(work, only):
         if wanted(name):
             arrays = np.load(HERE / f"{name.split('.')[0]}.npz")
             inputs = {"input": arrays["input"].astype(np.float32)}
-            # Grad-CAM cuts negative parts off, so it is asked for a class known to leave some.
-            targets = {"grad-cam": (slice(0, 1), int(arrays["target"][0]))}
+            # Maps that cut negative parts off are asked for a class known to leave some.
+            targets = {"grad-cam": (slice(0, 1), int(arrays["target"][0]))} | map_targets(name.split(".")[0])
             yield Job(name, HERE / f"{name}.onnx", inputs, methods, targets)
 
 

@@ -1,6 +1,6 @@
 //! Coverage: which rule meets which node, known before anything runs.
 
-use pellucid_graph::{Graph, NodeId};
+use pellucid_graph::{Graph, NodeId, ValueId};
 
 use crate::error::{CompileError, Result};
 use crate::kind::Kind;
@@ -60,25 +60,25 @@ impl Coverage {
 pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Coverage> {
     let scored = score::find(graph, request.output.as_deref())?;
     let collected = collected(graph, method, request, &scored)?;
-    let mut nodes: Vec<Met> =
-        path(graph, &[scored.value], if method.readout.takes_signal() { &collected } else { &[] })
-            .into_iter()
-            .map(|id| {
-                let node = graph.node(id);
-                let operator = ops::lookup(&node.operator);
-                let kind = operator.map(|operator| (operator.kind)(graph, node));
-                let output = node.outputs.iter().flatten().next();
-                Met {
-                    node: id,
-                    operator: node.operator.clone(),
-                    output: output.map_or_else(String::new, |id| graph.value(*id).name.clone()),
-                    kind,
-                    rule: kind.map(|kind| method.rules.rule(kind).name()),
-                    convention: operator.map_or("", |operator| operator.convention),
-                    problem: operator.is_none().then(|| "no derivative is known".to_owned()),
-                }
-            })
-            .collect();
+    let sought: &[ValueId] = if method.readout.takes_signal() { &collected } else { &[] };
+    let mut nodes: Vec<Met> = path(graph, &[scored.value], sought)
+        .into_iter()
+        .map(|id| {
+            let node = graph.node(id);
+            let operator = ops::lookup(&node.operator);
+            let kind = operator.map(|operator| (operator.kind)(graph, node));
+            let output = node.outputs.iter().flatten().next();
+            Met {
+                node: id,
+                operator: node.operator.clone(),
+                output: output.map_or_else(String::new, |id| graph.value(*id).name.clone()),
+                kind,
+                rule: kind.map(|kind| method.rules.rule(kind).name()),
+                convention: operator.map_or("", |operator| operator.convention),
+                problem: operator.is_none().then(|| "no derivative is known".to_owned()),
+            }
+        })
+        .collect();
     // What a derivative cannot do with this node's sizes and attributes shows only when it is built.
     match program(graph, method, request) {
         Ok(_) => {}

@@ -114,16 +114,22 @@ pub fn verdict(explained: &Explained, row: usize) -> Verdict {
     if let Some(gap) = attribution.gap.as_ref().map(|gap| gap[row]) {
         let change =
             attribution.baseline_score.as_ref().map(|baseline| attribution.score[row] - baseline[row]);
+        let whole_score = attribution.score[row].abs();
         // Where the score hardly changes, its change is no measure of anything.
-        let whole = change.map(f32::abs).filter(|change| *change > 1e-3 * total).unwrap_or(total);
+        let change = change.map(f32::abs).filter(|change| *change > 1e-3 * total);
+        let (whole, of) = match (change, &attribution.baseline_score) {
+            (Some(change), _) => (
+                change,
+                format!("the {} by which the score differs from the baseline's", quantity(change, unit)),
+            ),
+            // Of terms that sum to the score itself the map need not be in its unit.
+            (None, None) if whole_score > 0.0 => {
+                (whole_score, format!("the {} of the score", quantity(whole_score, unit)))
+            }
+            _ => (total, format!("{}, the sum of the attributions' sizes", quantity(total, unit))),
+        };
         let relative = part(gap, whole);
         graded(grade(relative, GAP));
-        let of = match change {
-            Some(change) if change.abs() > 1e-3 * total => {
-                format!("the {} by which the score differs from the baseline's", quantity(change.abs(), unit))
-            }
-            _ => format!("{}, the sum of the attributions' sizes", quantity(total, unit)),
-        };
         reasons.push(format!(
             "The attributions miss {} of {of}: {} (the completeness gap).",
             percent(relative),
