@@ -1,6 +1,8 @@
-//! Patterns that the engine fuses when it loads a model: small graphs of several nodes, asked for their output alone
+//! Patterns that the engine fuses when it loads a model, or lowering when it is opened: small graphs of several nodes, asked for their output alone
 //! and for every value, against the interpreter.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod engines;
 
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, NewNode, Tensor, ValueId};
 use pellucid_runtime::{Array, Engine, Options, open};
@@ -87,13 +89,17 @@ impl Net {
             self.fed.iter().map(|(name, array)| (name.as_str(), array)).collect();
         let reference = Options { engine: Engine::Reference, ..Options::default() };
         let expected = open(&self.graph, &reference).unwrap();
-        let engine = open(&self.graph, &Options::default()).map_err(|e| format!("{name}: opening: {e}"))?;
-        for names in [&last[..], &every] {
-            let expected =
-                expected.run(&inputs, names).map_err(|e| format!("{name}: the interpreter: {e}"))?;
-            let computed = engine.run(&inputs, names).map_err(|e| format!("{name}: {e}"))?;
-            for ((value, computed), expected) in names.iter().zip(&computed).zip(&expected) {
-                near(computed, expected).map_err(|e| format!("{name}: {value}: {e}"))?;
+        for engine in engines::tested() {
+            let place = |problem: String| format!("{name} on {}: {problem}", engine.name());
+            let options = Options { engine, ..Options::default() };
+            let session = open(&self.graph, &options).map_err(|e| place(e.to_string()))?;
+            for names in [&last[..], &every] {
+                let expected =
+                    expected.run(&inputs, names).map_err(|e| format!("{name}: the interpreter: {e}"))?;
+                let computed = session.run(&inputs, names).map_err(|e| place(e.to_string()))?;
+                for ((value, computed), expected) in names.iter().zip(&computed).zip(&expected) {
+                    near(computed, expected).map_err(|e| place(format!("{value}: {e}")))?;
+                }
             }
         }
         Ok(())
@@ -357,9 +363,74 @@ fn normalisations() -> Vec<Pattern> {
     ]
 }
 
+fn cast(n: &mut Net, x: ValueId) -> ValueId {
+    n.push(NewNode::new("Cast", &[x], "").with("to", Attribute::Int(1)))
+}
+
+/// Whole numbers from −2 to 2, with many equals.
+fn rounded(n: &mut Net, shape: &[usize]) -> ValueId {
+    let (x, two) = (n.input(shape), n.constant(&[], &[2.0]));
+    let x = n.op("Mul", &[x, two]);
+    n.op("Round", &[x])
+}
+
+fn extreme(n: &mut Net, operator: &str, x: ValueId, axis: i64) -> ValueId {
+    n.push(NewNode::new(operator, &[x], "").with("axis", Attribute::Int(axis)))
+}
+
+/// What derivatives are written in.
+fn derivatives() -> Vec<Pattern> {
+    vec![
+        ("step", |n| {
+            let x = rounded(n, &[3, 40]);
+            // Whole numbers, the least normal numbers of either sign, and both zeros.
+            let small = n.constant(&[4, 1], &[1.0, f32::MIN_POSITIVE, -f32::MIN_POSITIVE, f32::MAX]);
+            let axes = n.list(&[1]);
+            let x = n.op("Unsqueeze", &[x, axes]);
+            let (x, zero) = (n.op("Mul", &[x, small]), n.constant(&[], &[0.0]));
+            let above = n.op("Greater", &[x, zero]);
+            cast(n, above)
+        }),
+        ("step at another number", |n| {
+            let (x, limit) = (rounded(n, &[3, 4]), n.constant(&[], &[1.0]));
+            let above = n.op("Greater", &[x, limit]);
+            cast(n, above)
+        }),
+        ("step that adds axes", |n| {
+            let (x, limit) = (rounded(n, &[3]), n.constant(&[1, 1], &[0.0]));
+            let above = n.op("Greater", &[x, limit]);
+            cast(n, above)
+        }),
+        ("first of the largest, joined", |n| {
+            let axes = n.list(&[1]);
+            let parts: Vec<ValueId> = (0..5)
+                .map(|_| {
+                    let x = rounded(n, &[2, 3, 4]);
+                    n.op("Unsqueeze", &[x, axes])
+                })
+                .collect();
+            let x = n.push(NewNode::new("Concat", &parts, "").with("axis", Attribute::Int(1)));
+            extreme(n, "ArgMax", x, -3)
+        }),
+        ("first of the smallest", |n| {
+            let x = rounded(n, &[2, 9, 4]);
+            extreme(n, "ArgMin", x, 1)
+        }),
+        ("first of many", |n| {
+            let x = rounded(n, &[2, 50, 4]);
+            extreme(n, "ArgMax", x, 1)
+        }),
+        ("joined of wider parts", |n| {
+            let parts = [rounded(n, &[2, 2, 4]), rounded(n, &[2, 1, 4])];
+            let x = n.push(NewNode::new("Concat", &parts, "").with("axis", Attribute::Int(1)));
+            extreme(n, "ArgMax", x, 1)
+        }),
+    ]
+}
+
 #[test]
 fn fused_patterns_agree_with_the_interpreter() {
-    let patterns = [lifting(), products(), normalisations()].concat();
+    let patterns = [lifting(), products(), normalisations(), derivatives()].concat();
     let mut failures = Vec::new();
     for (name, build) in &patterns {
         for free in [false, true] {

@@ -2,6 +2,7 @@
 
 use pellucid_graph::{Attribute, Dim, ElementType, Node, ValueId};
 
+use super::derivative::step_of;
 use super::rewrite::{Rewrite, Step, never, node, whole};
 use super::{Rule, Takes, lowered};
 
@@ -212,7 +213,10 @@ fn convert(r: &mut Rewrite<'_>, target: ElementType) -> Step<()> {
             let x = r.cast(x, ElementType::I64)?;
             wrap(r, x, target)?
         }
-        target => r.cast(x, lowered(target))?,
+        target => match if target.is_float() { step_of(r)? } else { None } {
+            Some(step) => step,
+            None => r.cast(x, lowered(target))?,
+        },
     };
     r.done(y)
 }

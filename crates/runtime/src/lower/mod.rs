@@ -14,6 +14,7 @@ mod arithmetic;
 mod constants;
 mod control;
 mod convolution;
+mod derivative;
 mod index;
 mod layout;
 mod normalization;

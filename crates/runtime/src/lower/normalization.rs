@@ -154,7 +154,7 @@ fn hardmax(r: &mut Rewrite<'_>) -> Step<()> {
 }
 
 /// The first place of the largest or smallest along an axis, which stays as a unit axis. rten's own `ArgMax` takes the
-/// last of equals; its `TopK` the first.
+/// last of equals; its `TopK` the first, slowly where the axis is not the last.
 pub(super) fn first_extreme(r: &mut Rewrite<'_>, x: ValueId, axis: i64, largest: bool) -> Step<ValueId> {
     let one = r.integers(&[1])?;
     let new = node("TopK", &[x, one])

@@ -2,6 +2,7 @@
 
 use pellucid_graph::{Attribute, ValueId};
 
+use super::derivative::first_of_few;
 use super::normalization::first_extreme;
 use super::rewrite::{Refusal, Rewrite, Step, node, whole, wrap_axis};
 use super::{Rule, Takes};
@@ -90,7 +91,7 @@ pub(super) fn staged(r: &mut Rewrite<'_>, operator: &str, x: ValueId, axes: &[i6
 }
 
 /// rten's `ArgMax` and `ArgMin` take the last of equals, and refuse to be asked for it: their own form is used for
-/// `select_last_index`, and `TopK` of one for the first (as fast as theirs on the axis turned around).
+/// `select_last_index`, and for the first [`first_of_few`] or `TopK` of one.
 fn extreme(r: &mut Rewrite<'_>, largest: bool) -> Step<()> {
     let x = r.x(0)?;
     r.require(x, Numbers)?;
@@ -98,7 +99,11 @@ fn extreme(r: &mut Rewrite<'_>, largest: bool) -> Step<()> {
         return r.same(Numbers, &["axis", "keepdims"]);
     }
     let axis = r.node.int("axis", 0);
-    let y = first_extreme(r, x, axis, largest)?;
+    let found = match r.rank(x) {
+        Ok(rank) => first_of_few(r, x, r.axis("axis", 0, rank)?, largest)?,
+        Err(_) => None,
+    };
+    let y = found.map_or_else(|| first_extreme(r, x, axis, largest), Ok)?;
     if r.node.int("keepdims", 1) != 0 {
         return r.done(y);
     }
