@@ -17,8 +17,12 @@ from networks import ROWS, images
 CLEAR = 0.02
 # Where more are to be expected on average, every input has such units, and none is worth looking for.
 HOPELESS = 4
-# Most inputs that are looked at.
-CANDIDATES = 24
+# Most inputs that are looked at, and how many before one may give up.
+CANDIDATES = 96
+ENOUGH = 16
+# Between these on average, chance decides much: the errors of eight inputs differ by more than what is to be found.
+CHANCE = (0.2, 6)
+MANY_ROWS = 32
 
 aten = torch.ops.aten
 
@@ -45,7 +49,11 @@ class Kinks(TorchDispatchMode):
 
 
 def leads(x, kernel, stride=None, padding=0, dilation=1, ceil_mode=False):
-    """How far the largest of each window leads the second; windows of zeros have passed a rectifier, and are flat."""
+    """How far the largest of each window leads the second, infinite where it does not matter.
+
+    Windows of zeros have passed a rectifier, and are flat. Positive numbers that are equal are one number that an
+    earlier pool copied: the derivative is the same for each.
+    """
     pair = lambda value: list(value) * (2 // len(value)) if isinstance(value, (list, tuple)) else [value, value]
     kernel, padding = pair(kernel), pair(padding)
     stride = pair(stride) if stride else kernel
@@ -53,7 +61,8 @@ def leads(x, kernel, stride=None, padding=0, dilation=1, ceil_mode=False):
     x = F.pad(x, (padding[1], padding[1] + more[1], padding[0], padding[0] + more[0]), value=-torch.inf)
     windows = x.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1]).flatten(4)
     best = windows.topk(2, -1).values
-    return torch.where(best[..., 0] > 0, best[..., 0] - best[..., 1], torch.inf)
+    lead = best[..., 0] - best[..., 1]
+    return torch.where((best[..., 0] > 0) & (lead > 0), lead, torch.inf)
 
 
 def turned(distance, error):
@@ -79,14 +88,28 @@ def in_doubt(network, wide, x):
 
 
 def inputs(network, wide, size, name):
-    """Eight inputs with few units in doubt where there are such; how many each has; how many inputs were looked at."""
+    """Eight inputs with few units in doubt where there are such, or more; and how many units each has."""
     found = []
-    for position in range(CANDIDATES):
-        x = images(1, size, name, position)
-        found.append((in_doubt(network, wide, x), position, x))
+
+    def look():
+        x = images(1, size, name, len(found))
+        found.append((in_doubt(network, wide, x), len(found), x))
+
+    def chosen(rows):
+        while len(found) < rows:
+            look()
+        best = sorted(found, key=lambda entry: entry[:2])[:rows]
+        return torch.cat([x for _, _, x in best]), [doubt for doubt, _, _ in best]
+
+    while len(found) < CANDIDATES:
+        look()
         if len(found) == ROWS and sum(doubt for doubt, _, _ in found) > HOPELESS * ROWS:
+            break
+        if len(found) == ENOUGH and sum(doubt < CHANCE[0] for doubt, _, _ in found) < 2:
             break
         if sum(doubt < CLEAR for doubt, _, _ in found) == ROWS:
             break
-    best = sorted(found, key=lambda entry: entry[:2])[:ROWS]
-    return torch.cat([x for _, _, x in best]), [doubt for doubt, _, _ in best], len(found)
+    x, units = chosen(ROWS)
+    if CHANCE[0] < sum(units) / ROWS < CHANCE[1]:
+        x, units = chosen(MANY_ROWS)
+    return x, units, len(found)
