@@ -118,7 +118,8 @@ fn normalisation() {
     let all = [vector("s"), vector("b"), vector("m"), vector("v")];
     let batch = node("BatchNormalization", &["x", "s", "b", "m", "v"], &["y"]);
     case(&mut text, 8, &["n", "6"], batch.clone().with_int("spatial", 1).with_float("epsilon", 0.5), &all);
-    case(&mut text, 9, &["n", "6"], batch, &all);
+    case(&mut text, 9, &["n", "6"], batch.clone(), &all);
+    case(&mut text, 8, &["n", "6"], batch.with_int("spatial", 0).with_float("epsilon", 0.5), &all);
     let group = |opset: i64, count: i64| {
         let weights = [floats("s", &[count], &vec![1.0; 6][..usize::try_from(count).unwrap()]), vector("b")];
         let shift = if opset == 21 { vector("b") } else { floats("b", &[count], &[0.0; 3]) };
@@ -157,7 +158,46 @@ fn other_forms() {
     let wrap = node("Pad", &["x", "p"], &["y"]).with_text("mode", "wrap");
     case(&mut text, 18, &["n", "4", "5"], wrap.clone(), &[integers("p", &[6], &[0, 1, 0, 0, 2, 3])]);
     case(&mut text, 19, &["n"], wrap, &[integers("p", &[2], &[0, 0])]);
+    let bools = graph(
+        &[node("ReduceMax", &["x"], &["y"]).with_int("keepdims", 0)],
+        &[typed("x", 9, &["n"])],
+        &["y"],
+        &[],
+    );
+    write!(text, "opset 20\n{}\n", read(model(20, &bools)).unwrap().text()).unwrap();
+    let depth = integers("d", &[1], &[5]);
+    case(
+        &mut text,
+        9,
+        &["n"],
+        node("OneHot", &["x", "d", "v"], &["y"]),
+        &[depth, floats("v", &[2], &[0.0, 1.0])],
+    );
     insta::assert_snapshot!("other_forms", text);
+}
+
+#[test]
+fn quantisation() {
+    let mut text = String::new();
+    let typed_case = |text: &mut String, element: i64, node: Message, constants: &[Message]| {
+        let graph = graph(&[node], &[typed("x", element, &["5", "n"])], &["y"], constants);
+        write!(text, "opset 21\n{}\n", read(model(21, &graph)).unwrap().text()).unwrap();
+    };
+    let scale = floats("s", &[], &[0.5]);
+    let stored =
+        node("QuantizeLinear", &["x", "s"], &["y"]).with_int("output_dtype", 3).with_int("saturate", 1);
+    typed_case(&mut text, 1, stored, &[scale]);
+    let scales = floats("s", &[3, 4], &[0.5; 12]);
+    let blocks =
+        |operator: &str| node(operator, &["x", "s"], &["y"]).with_int("axis", 0).with_int("block_size", 2);
+    let fixed = |element: i64, node: Message| {
+        let graph =
+            graph(&[node], &[typed("x", element, &["5", "4"])], &["y"], std::slice::from_ref(&scales));
+        format!("opset 21\n{}\n", read(model(21, &graph)).unwrap().text())
+    };
+    text += &fixed(1, blocks("QuantizeLinear"));
+    text += &fixed(3, blocks("DequantizeLinear"));
+    insta::assert_snapshot!("quantisation", text);
 }
 
 #[test]
@@ -219,11 +259,6 @@ fn what_opset_18_cannot_express_is_refused() {
          evaluation mode"
     );
     assert_eq!(
-        refused(8, batch(&["y"]).with_int("spatial", 0), &all),
-        "BatchNormalization (node \"the BatchNormalization\"): statistics of each position (spatial = 0) do not \
-         exist in opset 18"
-    );
-    assert_eq!(
         refused(9, node("Dropout", &["x"], &["z", "y"]), &[]),
         "Dropout (node \"the Dropout\"): the mask of opset 9 is not of truth values: export with opset 10 or later"
     );
@@ -236,10 +271,6 @@ fn what_opset_18_cannot_express_is_refused() {
         refused(7, node("Add", &["x", "x"], &["y"]).with_int("broadcast", 1), &[]),
         "Add (node \"the Add\"): attribute \"broadcast\" is not one that the operator has in opset 18"
     );
-    assert_eq!(
-        refused(9, node("OneHot", &["x", "x", "x"], &["y"]), &[]),
-        "OneHot (node \"the OneHot\"): opset 9 reads negative indices in another way: export with opset 11 or later"
-    );
     let group =
         node("GroupNormalization", &["x", "s", "b"], &["y"]).with_int("num_groups", 3).with_float("eps", 0.5);
     assert_eq!(
@@ -247,15 +278,19 @@ fn what_opset_18_cannot_express_is_refused() {
         "GroupNormalization (node \"the GroupNormalization\"): attribute \"eps\" is not one that the operator has \
          in opset 18"
     );
-    let bools = graph(&[node("ReduceMax", &["x"], &["y"])], &[typed("x", 9, &["n"])], &["y"], &[]);
+    let blocks =
+        node("QuantizeLinear", &["x", "s", "z"], &["y"]).with_int("block_size", 2).with_int("axis", 0);
+    let scales = floats("s", &[1], &[0.5]);
+    let zeros = integers("z", &[1], &[3]);
+    let pair = graph(&[blocks], &[value("x", &["2"])], &["y"], &[scales.clone(), zeros]);
     assert_eq!(
-        message(model(20, &bools)),
-        "ReduceMax (node \"the ReduceMax\"): truth values cannot be reduced in opset 18"
+        message(model(21, &pair)),
+        "QuantizeLinear (node \"the QuantizeLinear\"): zero points in blocks are supported where they are 0"
     );
-    let blocks = node("DequantizeLinear", &["x", "x"], &["y"]).with_int("block_size", 16);
+    let blocks = node("DequantizeLinear", &["x", "s"], &["y"]).with_int("block_size", 2).with_int("axis", 0);
     assert_eq!(
-        refused(21, blocks, &[]),
-        "DequantizeLinear (node \"the DequantizeLinear\"): attribute \"block_size\" = 16 does not exist in opset 18"
+        message(model(21, &graph(&[blocks], &[typed("x", 2, &["3"])], &["y"], &[scales]))),
+        "DequantizeLinear (node \"the DequantizeLinear\"): 1 blocks of 2 do not fit 3"
     );
     assert_eq!(
         refused(12, node("Unsqueeze", &["x"], &["y"]), &[]),

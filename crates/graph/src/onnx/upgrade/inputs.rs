@@ -1,6 +1,6 @@
 //! Attributes that became inputs.
 
-use super::{data, set_input, take_float, take_int, take_ints};
+use super::{base, data, set_input, take_float, take_int, take_ints};
 use crate::element::ElementType;
 use crate::node::{Attribute, NewNode};
 use crate::onnx::build::Target;
@@ -106,4 +106,24 @@ pub(super) fn top_k(target: &mut Target<'_>, node: &mut NewNode) -> Result<(), S
     only_data(node)?;
     let k = take_int(node, "k")?.ok_or("attribute \"k\" is missing")?;
     set_input(target, node, 1, "k", Tensor::integers(&[k]))
+}
+
+/// `OneHot` before opset 11: a negative index is outside, where it counts from the end today.
+pub(super) fn one_hot(target: &mut Target<'_>, node: &mut NewNode) -> Result<(), String> {
+    let indices = data(node)?;
+    let depth = node.inputs.get(1).copied().flatten().ok_or("the second input, the depth, is missing")?;
+    let element = element(target, node)?;
+    let name = base(node);
+    let zero = target.constant(&format!("{name}.zero"), Tensor::scalar(element, 0.0))?;
+    let shape = target.constant(&format!("{name}.shape"), Tensor::integers(&[]))?;
+    let mut op = |new: NewNode| {
+        let wanted = format!("{name}.{}", new.operator);
+        target.node(new, &wanted)
+    };
+    let negative = op(NewNode::new("Less", &[indices, zero], ""))?;
+    let outside = op(NewNode::new("Reshape", &[depth, shape], ""))?;
+    let code = i64::from(element.onnx_code());
+    let outside = op(NewNode::new("Cast", &[outside], "").with("to", Attribute::Int(code)))?;
+    node.inputs[0] = Some(op(NewNode::new("Where", &[negative, outside, indices], ""))?);
+    Ok(())
 }

@@ -49,11 +49,9 @@ pub(super) fn upgrade(target: &mut Target<'_>, node: &mut NewNode, opset: i64) -
             "ScatterElements".clone_into(&mut node.operator);
             Ok(())
         }
-        "OneHot" if opset < 11 => {
-            Err(format!("opset {opset} reads negative indices in another way: export with opset 11 or later"))
-        }
+        "OneHot" if opset < 11 => inputs::one_hot(target, node),
         "Softmax" | "LogSoftmax" | "Hardmax" if opset < 13 => normalise::coerced(target, node),
-        "BatchNormalization" if opset < 14 => normalise::batch(node),
+        "BatchNormalization" if opset < 14 => normalise::batch(target, node),
         "GroupNormalization" if opset >= 21 => normalise::group(target, node),
         "Upsample" => resize::upsample(target, node),
         "Resize" if opset < 11 => resize::asymmetric(target, node),

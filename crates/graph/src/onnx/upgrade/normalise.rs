@@ -1,6 +1,6 @@
 //! Softmax over flattened axes, and normalisation.
 
-use super::{base, data, take_int};
+use super::{base, data, take_float, take_int};
 use crate::dim::Dim;
 use crate::graph::ValueId;
 use crate::node::{Attribute, NewNode};
@@ -56,15 +56,34 @@ fn shape_of(target: &mut Target<'_>, value: ValueId, name: &str) -> Result<Value
 }
 
 /// `BatchNormalization` before opset 14: more than one output meant training, and opset 7 could normalise each
-/// position on its own.
-pub(super) fn batch(node: &mut NewNode) -> Result<(), String> {
-    if take_int(node, "spatial")?.unwrap_or(1) == 0 {
-        return Err("statistics of each position (spatial = 0) do not exist in opset 18".to_owned());
-    }
+/// position on its own, which is arithmetic.
+pub(super) fn batch(target: &mut Target<'_>, node: &mut NewNode) -> Result<(), String> {
+    let positions = take_int(node, "spatial")?.unwrap_or(1) == 0;
     if node.outputs.iter().skip(1).any(|output| !output.is_empty()) {
         return Err("it is in training mode: export the network in evaluation mode".to_owned());
     }
     node.outputs.truncate(1);
+    if !positions {
+        return Ok(());
+    }
+    let [Some(input), Some(scale), Some(shift), Some(mean), Some(variance)] = node.inputs[..] else {
+        return Err("five inputs were expected".to_owned());
+    };
+    let epsilon = take_float(node, "epsilon")?.unwrap_or(1e-5);
+    node.attributes.clear();
+    let name = base(node);
+    let element = target.value(variance).element.ok_or("the element type of the variance is not known")?;
+    let epsilon = target.constant(&format!("{name}.epsilon"), Tensor::scalar(element, f64::from(epsilon)))?;
+    let mut op = |operator: &str, inputs: &[ValueId]| {
+        target.node(NewNode::new(operator, inputs, ""), &format!("{name}.{operator}"))
+    };
+    let sum = op("Add", &[variance, epsilon])?;
+    let deviation = op("Sqrt", &[sum])?;
+    let factor = op("Div", &[scale, deviation])?;
+    let centred = op("Sub", &[input, mean])?;
+    let scaled = op("Mul", &[centred, factor])?;
+    "Add".clone_into(&mut node.operator);
+    node.inputs = vec![Some(scaled), Some(shift)];
     Ok(())
 }
 
