@@ -111,3 +111,29 @@ fn the_estimator_is_named() {
         assert_eq!((table[name].kind)(&graph, graph.node(id)), Kind::Quantised);
     }
 }
+
+/// A factor is constant where it depends on no input, however it is computed.
+#[test]
+fn products_with_what_is_computed_of_constants_are_linear() {
+    let b = Builder::new(Graph::new());
+    let x =
+        b.input("x", ElementType::F32, [1, 3, 4, 4].into_iter().map(|size: usize| Dim::from(size)).collect());
+    let stored = b.constant(Tensor::from_values(ElementType::I8, vec![2, 3, 1, 1], &[3.0; 6]).unwrap());
+    let half = b.constant(Tensor::from_values(ElementType::F16, vec![2, 3, 1, 1], &[3.0; 6]).unwrap());
+    let weights = b.op("DequantizeLinear", &[stored, b.scalar(ElementType::F32, 0.5)], &[]);
+    let of_input = x.slice(1, 0, 1, 1).slice(2, 0, 1, 1).slice(3, 0, 1, 1);
+    let kind = |y: Var<'_>| {
+        let graph = b.graph();
+        let node = graph.node(graph.producer_of(y.id()).unwrap());
+        (ops::lookup(&node.operator).unwrap().kind)(&graph, node)
+    };
+    assert_eq!(kind(b.op("Conv", &[x, weights], &[])), Kind::Linear);
+    assert_eq!(kind(b.op("Conv", &[x, half.cast(ElementType::F32)], &[])), Kind::Linear);
+    assert_eq!(kind(x / weights.sum(&[0, 1], Keep::None)), Kind::Linear);
+    assert_eq!(kind(x * of_input), Kind::Bilinear);
+    assert_eq!(
+        kind(b.op("Conv", &[of_input, x.slice(2, 0, 1, 1).slice(3, 0, 1, 1).slice(1, 0, 1, 1)], &[])),
+        Kind::Bilinear
+    );
+    b.check().unwrap();
+}

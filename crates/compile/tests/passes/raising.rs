@@ -209,3 +209,30 @@ fn canonical_functions_are_refused_by_the_writer_until_lowered() {
     let raised = raise(&graph_of(ElementType::F32, |x| x * x.sigmoid())).unwrap();
     assert!(onnx::encode(&raised, &onnx::EncodeOptions::default()).is_err());
 }
+
+/// Opset 18 stores 8 bits; what later opsets store in 16 is lowered to arithmetic.
+#[test]
+fn quantisation_to_16_bits_is_lowered() {
+    for (element, kept) in [(ElementType::U16, 0), (ElementType::I16, 0), (ElementType::U8, 1)] {
+        for count in [1, 4] {
+            let graph = graph_of(ElementType::F64, |x| {
+                let b = x.builder();
+                let axis = [("axis", Attribute::Int(1))];
+                let constant = |element, values: [f64; 4]| {
+                    b.constant(Tensor::from_values(element, vec![count], &values[..count]).unwrap())
+                };
+                let by = [
+                    constant(ElementType::F64, [1e-4, 2e-2, 0.5, 3e-3]),
+                    constant(element, [100.0, 3.0, 7.0, 0.0]),
+                ];
+                let stored = b.op("QuantizeLinear", &[x, by[0], by[1]], &axis);
+                b.op("DequantizeLinear", &[stored, by[0], by[1]], &axis)
+            });
+            let lowered = lower(&graph).unwrap();
+            let left = operators(&lowered).get("QuantizeLinear").copied().unwrap_or_default();
+            assert_eq!(left, kept, "{element}");
+            assert!(deviation(&graph, &lowered) < 1e-12, "{element} {count}");
+            assert!(onnx::encode(&lowered, &onnx::EncodeOptions::default()).is_ok());
+        }
+    }
+}
