@@ -1,6 +1,8 @@
 //! Inner layers: finding one by name, and choosing the one that class activation maps look at.
 
-use pellucid_graph::{Graph, NodeId, ValueId};
+use std::collections::BTreeSet;
+
+use pellucid_graph::{Dim, Graph, NodeId, ValueId};
 
 use crate::error::{CompileError, Result};
 use crate::suggest::nearest;
@@ -68,20 +70,29 @@ fn last(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }
 
-/// The last value between the inputs and `score` that still has the input's number of axes and more than one
-/// position, so the last one before space is pooled away.
+/// The last value between the inputs and `score` that has the input's number of axes and more than one position, so the
+/// last one before space is pooled away. What is computed of pooled values alone has no space, whatever its sizes:
+/// a normalisation that moves the channels to the end gives `[n, 1, 1, c]`.
 pub fn last_spatial(graph: &Graph, score: ValueId) -> Result<ValueId> {
     let inputs = graph.inputs();
+    let mut with_space: BTreeSet<ValueId> = inputs.iter().copied().collect();
     let mut chosen = None;
     for id in path(graph, &[score], inputs) {
-        for output in graph.node(id).outputs.iter().flatten() {
-            let Some(shape) = &graph.value(*output).shape else { continue };
+        let node = graph.node(id);
+        if !graph.dependencies(id).iter().any(|input| with_space.contains(input)) {
+            continue;
+        }
+        for output in node.outputs.iter().flatten() {
+            let shape = graph.value(*output).shape.as_deref();
+            let pooled = shape.is_some_and(|shape| shape.len() >= 3 && !has_positions(shape));
+            if !pooled {
+                with_space.insert(*output);
+            }
+            let Some(shape) = shape else { continue };
             let like_an_input = inputs.iter().any(|input| {
                 graph.value(*input).shape.as_ref().is_some_and(|wanted| wanted.len() == shape.len())
             });
-            let spatial =
-                shape.len() >= 3 && shape[2..].iter().any(|dim| dim.value().is_none_or(|size| size > 1));
-            if like_an_input && spatial {
+            if like_an_input && has_positions(shape) {
                 chosen = Some(*output);
             }
         }
@@ -93,4 +104,33 @@ pub fn last_spatial(graph: &Graph, score: ValueId) -> Result<ValueId> {
                 .to_owned(),
         )
     })
+}
+
+/// Whether there is more than one position behind the axes of rows and channels, or may be.
+fn has_positions(shape: &[Dim]) -> bool {
+    shape.len() >= 3 && shape[2..].iter().any(|dim| dim.value().is_none_or(|size| size > 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use pellucid_graph::{Attribute, ElementType, NewNode};
+
+    use super::*;
+
+    /// A map, its mean, and the mean with its channels moved to the end, as the head of ConvNeXt has it.
+    #[test]
+    fn channels_at_the_end_are_no_space() {
+        let mut graph = Graph::new();
+        let shape = [2, 3, 4, 4].map(Dim::known);
+        let x = graph.add_input("x", ElementType::F32, Some(shape.to_vec())).unwrap();
+        let map = graph.push_one(NewNode::new("Relu", &[x], "map")).unwrap();
+        let mean = graph.push_one(NewNode::new("GlobalAveragePool", &[map], "mean")).unwrap();
+        let last = NewNode::new("Transpose", &[mean], "last");
+        let last = graph.push_one(last.with("perm", Attribute::Ints(vec![0, 2, 3, 1]))).unwrap();
+        // A gate of pooled values leaves the map its space.
+        let gate = graph.push_one(NewNode::new("Sigmoid", &[mean], "gate")).unwrap();
+        let gated = graph.push_one(NewNode::new("Mul", &[map, gate], "gated")).unwrap();
+        assert_eq!(last_spatial(&graph, last).unwrap(), map);
+        assert_eq!(last_spatial(&graph, gated).unwrap(), gated);
+    }
 }
