@@ -80,6 +80,11 @@ impl Engine {
         }
     }
 
+    /// Whether it computes in `float64` with plain sums: slow, and the measure of the others.
+    pub const fn is_exact(self) -> bool {
+        matches!(self, Self::Reference)
+    }
+
     /// The engine of a name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|engine| engine.name() == name)

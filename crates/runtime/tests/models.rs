@@ -1,6 +1,8 @@
 //! Whole models: those that the goldens hold, and what the compiler makes of them.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod engines;
+
 use std::path::{Path, PathBuf};
 
 use pellucid_compile::methods::{ALL, Form, Settings};
@@ -46,26 +48,38 @@ fn inputs(graph: &Graph, rows: usize) -> Vec<(String, Array)> {
         .collect()
 }
 
-/// Runs `names` on both engines; the largest error relative to each value's magnitude, and where it is.
+/// Runs `names` on every engine; the largest error relative to each value's magnitude, and where it is.
 fn difference(graph: &Graph, rows: usize, names: &[&str]) -> Result<(f64, String), String> {
     let fed = inputs(graph, rows);
     let fed: Vec<(&str, &Array)> = fed.iter().map(|(name, array)| (name.as_str(), array)).collect();
     let reference = Options { engine: Engine::Reference, ..Options::default() };
     let expected = open(graph, &reference).and_then(|s| s.run(&fed, names)).map_err(|e| e.to_string())?;
-    let computed =
-        open(graph, &Options::default()).and_then(|s| s.run(&fed, names)).map_err(|e| e.to_string())?;
     let mut worst = (0.0, String::new());
-    for ((name, computed), expected) in names.iter().zip(&computed).zip(&expected) {
-        if computed.shape() != expected.shape() {
-            return Err(format!("{name}: shape {:?}, expected {:?}", computed.shape(), expected.shape()));
-        }
-        let (computed, expected) = (computed.to_f64(), expected.to_f64());
-        let scale = expected.iter().fold(1e-6, |a: f64, b| a.max(b.abs()));
-        for (x, y) in computed.iter().zip(&expected) {
-            let error = if x.is_nan() { f64::INFINITY } else { (x - y).abs() / scale };
+    for engine in engines::tested() {
+        let options = Options { engine, ..Options::default() };
+        let computed = open(graph, &options).and_then(|s| s.run(&fed, names)).map_err(|e| e.to_string())?;
+        for ((name, computed), expected) in names.iter().zip(&computed).zip(&expected) {
+            let (error, values) = furthest(computed, expected).map_err(|e| format!("{name}: {e}"))?;
             if error > worst.0 {
-                worst = (error, format!("{name}: {x}, expected {y}"));
+                worst = (error, format!("{name} on {}: {values}", engine.name()));
             }
+        }
+    }
+    Ok(worst)
+}
+
+/// The largest error relative to the result's magnitude, and the two numbers.
+fn furthest(computed: &Array, expected: &Array) -> Result<(f64, String), String> {
+    if computed.shape() != expected.shape() {
+        return Err(format!("shape {:?}, expected {:?}", computed.shape(), expected.shape()));
+    }
+    let (computed, expected) = (computed.to_f64(), expected.to_f64());
+    let scale = expected.iter().fold(1e-6, |a: f64, b| a.max(b.abs()));
+    let mut worst = (0.0, String::new());
+    for (x, y) in computed.iter().zip(&expected) {
+        let error = if x.is_nan() { f64::INFINITY } else { (x - y).abs() / scale };
+        if error > worst.0 {
+            worst = (error, format!("{x}, expected {y}"));
         }
     }
     Ok(worst)

@@ -6,7 +6,7 @@ mod engines;
 use std::collections::BTreeMap;
 
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, NewNode, Tensor, ValueId};
-use pellucid_runtime::{Array, Engine, Options, RuntimeError, Session, largest_batch, open};
+use pellucid_runtime::{Array, Device, Engine, Options, RuntimeError, Session, largest_batch, open};
 
 fn floats(count: usize) -> Vec<f32> {
     let mut state = 1u64;
@@ -54,7 +54,11 @@ fn network() -> Graph {
 }
 
 fn session(graph: &Graph) -> Box<dyn Session> {
-    open(graph, &Options::default()).unwrap()
+    on(Engine::default(), graph)
+}
+
+fn on(engine: Engine, graph: &Graph) -> Box<dyn Session> {
+    open(graph, &Options { engine, ..Options::default() }).unwrap()
 }
 
 fn error(result: Result<impl Sized, RuntimeError>) -> String {
@@ -76,11 +80,14 @@ fn assert_near(computed: &Array, expected: &Array) {
 
 #[test]
 fn any_value_may_be_asked_for_and_fed() {
+    for engine in engines::tested() {
+        any_value_of(engine);
+    }
+}
+
+fn any_value_of(engine: Engine) {
     let graph = network();
-    let (engine, reference) = (
-        session(&graph),
-        open(&graph, &Options { engine: Engine::Reference, ..Options::default() }).unwrap(),
-    );
+    let (engine, reference) = (on(engine, &graph), on(Engine::Reference, &graph));
     let x = random(&[2, 3, 32, 32]);
     let names = ["relu1", "y", "sigmoid", "conv1", "y", "x", "w1", "logits"];
     let computed = engine.run(&[("x", &x)], &names).unwrap();
@@ -111,6 +118,30 @@ fn bits_do_not_depend_on_threads_or_the_run() {
         for (a, b) in runs[0].iter().zip(other) {
             let (a, b) = (a.to_f32(), b.to_f32());
             assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()));
+        }
+    }
+}
+
+/// onnxruntime makes no promise over thread counts; over runs and sessions the bits are the same.
+#[test]
+fn bits_do_not_depend_on_the_run() {
+    let graph = network();
+    let x = random(&[3, 3, 32, 32]);
+    let names = ["conv2", "logits", "y"];
+    for engine in engines::tested() {
+        for threads in [1, 2] {
+            let open =
+                || open(&graph, &Options { engine, threads: Some(threads), ..Options::default() }).unwrap();
+            let (first, second) = (open(), open());
+            let runs: Vec<Vec<Array>> = (0..6)
+                .map(|k| if k < 3 { &first } else { &second }.run(&[("x", &x)], &names).unwrap())
+                .collect();
+            for other in &runs[1..] {
+                for (a, b) in runs[0].iter().zip(other) {
+                    let (a, b) = (a.to_f32(), b.to_f32());
+                    assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()), "{}", engine.name());
+                }
+            }
         }
     }
 }
@@ -229,13 +260,14 @@ fn failures_inside_the_engine_are_errors() {
     let y = graph.push_one(NewNode::new("Gather", &[x, i], "y")).unwrap();
     let z = graph.push_one(NewNode::new("Div", &[i, i], "z")).unwrap();
     graph.set_outputs(vec![y, z]);
-    let session = session(&graph);
     let x = random(&[3]);
     let far = Array::from_i64(&[1], vec![7]).unwrap();
-    let message = error(session.run(&[("x", &x), ("i", &far)], &["y"]));
-    assert!(message.starts_with("rten failed: "), "{message}");
+    for engine in engines::tested() {
+        let message = error(on(engine, &graph).run(&[("x", &x), ("i", &far)], &["y"]));
+        assert!(message.starts_with(&format!("{} failed: ", engine.name())), "{message}");
+    }
     let zero = Array::from_i64(&[1], vec![0]).unwrap();
-    let message = error(session.run(&[("i", &zero)], &["z"]));
+    let message = error(session(&graph).run(&[("i", &zero)], &["z"]));
     assert!(message.starts_with("rten failed: "), "{message}");
 }
 
@@ -272,6 +304,12 @@ fn memory_is_computed_before_the_run() {
 
 #[test]
 fn weights_of_any_alignment_and_half_precision() {
+    for engine in engines::tested() {
+        weights_on(engine);
+    }
+}
+
+fn weights_on(engine: Engine) {
     let half = Tensor::from_values(
         ElementType::F16,
         vec![64, 64],
@@ -296,7 +334,7 @@ fn weights_of_any_alignment_and_half_precision() {
             }
             let y = graph.push_one(NewNode::new("MatMul", &[x_id, w], "y")).unwrap();
             graph.add_output(y).unwrap();
-            session(&graph).run(&[("x", &x)], &["y"]).unwrap().remove(0)
+            on(engine, &graph).run(&[("x", &x)], &["y"]).unwrap().remove(0)
         })
         .collect();
     assert_eq!(results[0], results[1]);
@@ -356,13 +394,13 @@ fn bodies_run() {
     let graph = controlled();
     let x = Array::from_f32(&[2, 2], vec![-2.0, -0.25, 0.5, 3.0]).unwrap();
     let count = Array::from_i64(&[], vec![3]).unwrap();
-    for truth in [true, false] {
+    let engines = engines::tested();
+    for (truth, engine) in engines.iter().flat_map(|engine| [(true, *engine), (false, *engine)]) {
         let condition = Array::Bool(ndarray::arr0(truth).into_dyn());
         let inputs = [("x", &x), ("count", &count), ("condition", &condition)];
         let names = ["y", "last", "all"];
-        let computed = session(&graph).run(&inputs, &names).unwrap();
-        let reference = open(&graph, &Options { engine: Engine::Reference, ..Options::default() }).unwrap();
-        let expected = reference.run(&inputs, &names).unwrap();
+        let computed = on(engine, &graph).run(&inputs, &names).unwrap();
+        let expected = on(Engine::Reference, &graph).run(&inputs, &names).unwrap();
         for (computed, expected) in computed.iter().zip(&expected) {
             assert_near(computed, expected);
         }
@@ -379,9 +417,11 @@ fn division_is_exact_before_a_step() {
     graph.add_output(y).unwrap();
     let values: Vec<f32> = (0u8..100).map(|k| f32::from(k) * 61.0).collect();
     let x = Array::from_f32(&[100], values).unwrap();
-    let y = session(&graph).run(&[("x", &x)], &["y"]).unwrap();
-    for (k, y) in y[0].to_f32().iter().enumerate() {
-        assert!((f64::from(*y) - k as f64).abs() < 0.5, "{k}: {y}");
+    for engine in engines::tested() {
+        let y = on(engine, &graph).run(&[("x", &x)], &["y"]).unwrap();
+        for (k, y) in y[0].to_f32().iter().enumerate() {
+            assert!((f64::from(*y) - k as f64).abs() < 0.5, "{k}: {y} on {}", engine.name());
+        }
     }
 }
 
@@ -396,4 +436,51 @@ fn long_chains_do_not_overflow_the_stack() {
     let x = random(&[2]);
     let y = session(&graph).run(&[("x", &x)], &["y49999"]).unwrap();
     assert_eq!(y[0], x);
+}
+
+/// 3 · 10⁹ past 32 bits is refused by rten alone.
+#[test]
+fn integers_are_64_bits_wide_on_onnxruntime() {
+    let mut graph = Graph::new();
+    let x = graph.add_input("x", ElementType::I64, shape(&[2])).unwrap();
+    let y = graph.push_one(NewNode::new("Add", &[x, x], "y")).unwrap();
+    let far = graph.add_constant("far", Tensor::integers(&[5_000_000_000])).unwrap();
+    let z = graph.push_one(NewNode::new("Sub", &[y, far], "z")).unwrap();
+    graph.add_output(z).unwrap();
+    let x = Array::from_i64(&[2], vec![3_000_000_000, -4_000_000_000]).unwrap();
+    for engine in engines::tested().into_iter().filter(|engine| *engine == Engine::Onnxruntime) {
+        let z = on(engine, &graph).run(&[("x", &x)], &["z"]).unwrap();
+        assert_eq!(z[0].as_i64().unwrap().as_slice().unwrap(), [1_000_000_000, -13_000_000_000]);
+    }
+}
+
+#[test]
+fn memory_on_onnxruntime_is_computed_before_the_run() {
+    let graph = network();
+    for engine in engines::tested().into_iter().filter(|engine| *engine == Engine::Onnxruntime) {
+        let free = on(engine, &graph);
+        let at = |n: i64| free.peak_bytes(&BTreeMap::from([("n".to_owned(), n)]), &["y"]).unwrap();
+        assert!(at(1) < at(8) && at(8) < 8 * at(1));
+        let allowed = at(5);
+        let options = Options { engine, memory: Some(allowed), ..Options::default() };
+        let session = open(&graph, &options).unwrap();
+        assert!(session.run(&[("x", &random(&[5, 3, 32, 32]))], &["y"]).is_ok());
+        let refused = session.run(&[("x", &random(&[6, 3, 32, 32]))], &["y"]);
+        assert!(matches!(refused, Err(RuntimeError::Memory { .. })));
+        assert_eq!(largest_batch(session.as_ref(), "n", &BTreeMap::new(), &["y"], 64).unwrap(), 5);
+    }
+}
+
+#[test]
+fn devices_are_refused_where_they_are_not() {
+    let graph = network();
+    let cuda = Options { device: Device::Cuda(1), ..Options::default() };
+    assert_eq!(
+        error(open(&graph, &cuda)),
+        "device \"cuda:1\" cannot be used: rten computes on the processor alone; use engine onnxruntime"
+    );
+    for engine in engines::tested().into_iter().filter(|engine| *engine == Engine::Onnxruntime) {
+        let message = error(open(&graph, &Options { engine, ..cuda.clone() }));
+        assert!(message.starts_with("device \"cuda:1\" cannot be used: "), "{message}");
+    }
 }

@@ -6,6 +6,7 @@ use pellucid_reference::{Array, evaluate};
 use super::arithmetic::transposes_matrix;
 use super::lowered as lowered_element;
 use super::rewrite::{Rewrite, Step};
+use crate::Engine;
 use crate::weights;
 
 /// Bytes that a folded constant may always have.
@@ -77,7 +78,8 @@ pub(super) fn fold(rewrite: &mut Rewrite<'_>) -> Step<bool> {
         let bytes = pellucid_graph::element_count(&shape).and_then(|count| count.checked_mul(8));
         made = made.saturating_add(bytes.unwrap_or(usize::MAX));
     }
-    if made > SMALL && made > given.saturating_mul(2) {
+    if made > SMALL && (made > given.saturating_mul(2) || rewrite.engine == Engine::Onnxruntime) {
+        // onnxruntime folds it itself when it loads the graph, and holds no copy beside.
         return Ok(false);
     }
     let Some(arrays) = tensors

@@ -4,6 +4,7 @@ use pellucid_graph::{Attribute, NewNode, ValueId, Window, WindowAxis};
 
 use super::rewrite::{Refusal, Rewrite, Step, known, never, node, whole};
 use super::{Rule, Takes};
+use crate::Engine;
 use crate::weights;
 
 pub(super) const RULES: &[(&str, Rule)] =
@@ -137,8 +138,14 @@ fn back_to_volumes(r: &mut Rewrite<'_>, y: ValueId, slices: i64) -> Step<ValueId
     r.transpose(y, &[0, 2, 1, 3, 4])
 }
 
-/// With stride 1 a transposed convolution is a convolution with the kernel turned around, several times as fast here;
-/// other strides stay, and depth is taken apart as in [`conv_of_volumes`]. rten does not read `output_shape`.
+/// A constant kernel of more bytes than this is not turned around: a second copy of the weights of a large network is
+/// more than all its activations. Kernels as large belong to layers of many channels and few places, where rten's
+/// transposed convolution, a matrix product and a sum over windows, is as fast.
+const TURNED_BYTES: usize = 16 << 20;
+
+/// With stride 1 a transposed convolution is a convolution with the kernel turned around, several times as fast here,
+/// but for kernels above [`TURNED_BYTES`]; other strides stay, and depth is taken apart as in [`conv_of_volumes`]. rten
+/// does not read `output_shape`.
 fn conv_transpose(r: &mut Rewrite<'_>) -> Step<()> {
     let (x, weight) = (r.x(0)?, r.x(1)?);
     r.require(x, Takes::Floats)?;
@@ -153,7 +160,9 @@ fn conv_transpose(r: &mut Rewrite<'_>) -> Step<()> {
     let spec = Convolution { x, weight, bias: r.maybe(2), group, axes };
     let turned: Vec<Axis> = spec.axes.iter().map(turned).collect();
     let unit = spec.axes.iter().all(|axis| axis.stride == 1);
-    let y = if unit && turned.iter().all(|axis| axis.begin >= 0 && axis.end >= 0) {
+    let large = r.engine == Engine::Rten
+        && r.graph.constant(weight).is_some_and(|tensor| tensor.bytes().len() > TURNED_BYTES);
+    let y = if unit && !large && turned.iter().all(|axis| axis.begin >= 0 && axis.end >= 0) {
         let weight = turn(r, weight, group)?;
         write_conv(r, &Convolution { weight, axes: turned, ..spec })?
     } else {
@@ -190,7 +199,8 @@ fn turn(r: &mut Rewrite<'_>, weight: ValueId, group: i64) -> Step<ValueId> {
     let space: usize = shape[2..].iter().product();
     let mut target = vec![groups * outputs, inputs];
     target.extend(&shape[2..]);
-    if let Some(tensor) = r.graph.constant(weight) {
+    // onnxruntime folds it when it loads the graph, and holds no copy beside.
+    if let Some(tensor) = r.graph.constant(weight).filter(|_| r.engine != Engine::Onnxruntime) {
         let form = [&[1, groups], shape.as_slice()].concat();
         let turned = weights::form(tensor, form, target, |values| {
             let mut turned = Vec::with_capacity(values.len());
@@ -213,7 +223,7 @@ fn turn(r: &mut Rewrite<'_>, weight: ValueId, group: i64) -> Step<ValueId> {
     let y = r.transpose(y, &order)?;
     let target: Vec<i64> = target.into_iter().map(whole).collect();
     let mut y = r.reshape(y, &target)?;
-    for axis in 2..target.len() {
+    for axis in (2..target.len()).filter(|axis| target[*axis] > 1) {
         y = r.slice(y, axis, -1, i64::MIN, -1)?;
     }
     Ok(y)

@@ -120,8 +120,30 @@ impl<'a> Rewrite<'a> {
         Ok(true)
     }
 
-    /// Refuses what rten's 32-bit integers would silently change.
+    /// Refuses what the engine's width of integers would silently change: rten's have 32 bits.
     fn check_integers(&self) -> Step<()> {
+        if self.engine == Engine::Rten {
+            self.check_constants()?;
+        }
+        if WRAPPING.contains(&self.node.operator.as_str()) {
+            let narrow = self.node.outputs.iter().flatten().find_map(|output| {
+                self.source
+                    .value(*output)
+                    .element
+                    .filter(|element| lowered(*element) == ElementType::I64 && element.size() < 4)
+            });
+            if let Some(element) = narrow {
+                let engine = self.engine.name();
+                return never(format!(
+                    "arithmetic in {element} wraps around, {engine}'s does not: cast first"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses constants outside 32 bits.
+    fn check_constants(&self) -> Step<()> {
         let operator = self.node.operator.as_str();
         for (position, input) in self.node.inputs.iter().enumerate() {
             let Some(input) = input else { continue };
@@ -135,17 +157,6 @@ impl<'a> Rewrite<'a> {
             if let Some(value) = tensor.to_i64().unwrap_or_default().iter().find(|value| outside(value)) {
                 let name = &self.source.value(*input).name;
                 return never(format!("constant {name:?} holds {value}, outside rten's 32-bit integers"));
-            }
-        }
-        if WRAPPING.contains(&operator) {
-            let narrow = self.node.outputs.iter().flatten().find_map(|output| {
-                self.source
-                    .value(*output)
-                    .element
-                    .filter(|element| lowered(*element) == ElementType::I64 && element.size() < 4)
-            });
-            if let Some(element) = narrow {
-                return never(format!("arithmetic in {element} wraps around, rten's does not: cast first"));
             }
         }
         Ok(())
@@ -162,7 +173,8 @@ impl<'a> Rewrite<'a> {
         if let Some(first) = self.maybe(0) {
             let element = self.element(first)?;
             if !takes.allows(element) {
-                return never(format!("rten computes it on {} alone, found {element}", takes.name()));
+                let engine = self.engine.name();
+                return never(format!("{engine} computes it on {} alone, found {element}", takes.name()));
             }
         }
         let mut new = NewNode {
@@ -307,7 +319,7 @@ impl<'a> Rewrite<'a> {
         if takes.allows(element) {
             Ok(())
         } else {
-            never(format!("rten computes it on {} alone, found {element}", takes.name()))
+            never(format!("{} computes it on {} alone, found {element}", self.engine.name(), takes.name()))
         }
     }
 
