@@ -41,6 +41,11 @@ pub(crate) enum Command {
     /// List the methods, or tell all about one
     #[command(after_help = "Example:\n  pellucid methods integrated-gradients")]
     Methods(Methods),
+    /// Run a model, its gradient and an attribution on every engine, and say where they part
+    #[command(after_help = "Examples:\n  pellucid verify model.onnx cat.jpg\n  \
+        pellucid verify model.onnx --engine rten --engine reference --json\n\n\
+        Ends with 1 where engines part.")]
+    Verify(Verify),
     /// Print a model's graph with sizes
     #[command(after_help = "Example:\n  pellucid show model.onnx")]
     Show(Show),
@@ -189,6 +194,31 @@ pub(crate) struct Predict {
     pub(crate) describing: Describing,
     #[command(flatten)]
     pub(crate) running: Running,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    /// Pictures (PNG, JPEG, WebP) or arrays (.npy, .npz); seeded random numbers without them
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Engine to run; may repeat; every one present without it, the interpreter if the model is small
+    #[arg(long, value_name = "NAME", value_parser = engine(), help_heading = "Running")]
+    pub(crate) engine: Vec<Engine>,
+    /// Threads; without it one a processor core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Running")]
+    pub(crate) threads: Option<u16>,
+    /// Most memory that a run may take, such as 2GiB; batches are split to fit
+    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Running")]
+    pub(crate) memory: Option<u64>,
+    /// Seed of the random numbers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) describing: Describing,
 }
 
 #[derive(Debug, Args)]

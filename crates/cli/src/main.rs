@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Coverage(coverage) => commands::coverage::run(coverage),
         Command::Methods(methods) => commands::methods::run(methods),
         Command::Show(show) => commands::show::run(show),
+        Command::Verify(verify) => commands::verify::run(verify),
     };
     match result {
         Ok(code) => code,

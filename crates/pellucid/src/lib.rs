@@ -17,6 +17,7 @@ pub mod preprocessing;
 pub mod render;
 pub mod resample;
 pub mod stream;
+pub mod verify;
 pub mod write;
 
 pub use array::Array;
@@ -34,4 +35,5 @@ pub use model::Model;
 pub use pellucid_compile::{Coverage, suggest};
 pub use pellucid_runtime::{Device, Engine};
 pub use stream::{RowFiles, Streamed, StreamedPrediction, explain_files, predict_files};
+pub use verify::{Verification, Verify, verify};
 pub use write::{Format, Outputs};
