@@ -66,8 +66,11 @@ def leads(x, kernel, stride=None, padding=0, dilation=1, ceil_mode=False):
 
 
 def turned(distance, error):
-    """How many units with these distances from a kink an error of this root mean square turns, to be expected."""
-    return 0.5 * torch.erfc(distance / (error * 2**0.5)).sum().item()
+    """How many units with these distances from a kink an error of this root mean square turns, to be expected.
+
+    What lies on the kink was put there by an earlier rectifier, in every program.
+    """
+    return 0.5 * torch.erfc(distance[distance > 0] / (error * 2**0.5)).sum().item()
 
 
 def in_doubt(network, wide, x):
@@ -79,7 +82,8 @@ def in_doubt(network, wide, x):
             wide(x.double())
     total = 0.0
     for (kind, edges, near), (_, _, value) in zip(narrow.found, exact.found, strict=True):
-        error = (near.double() - value).square().mean().sqrt()
+        # Pads of a pool may be infinite.
+        error = (near.double() - value)[value.isfinite()].square().mean().sqrt()
         if kind == "edges":
             total += sum(turned((value - edge).abs(), error) for edge in edges)
         else:
