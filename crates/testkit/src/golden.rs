@@ -87,6 +87,10 @@ pub struct Case {
     pub settings: Map<String, Value>,
     baseline: Option<String>,
     noise: Option<String>,
+    background: Option<String>,
+    masks: Option<String>,
+    #[serde(default)]
+    draws: bool,
     /// The module explained, for layer methods; [`Variant::layers`] gives its value.
     pub layer: Option<String>,
     /// Whether the array holds for files whose `BatchNormalization` was not folded only.
@@ -189,9 +193,11 @@ fn read(entry: Entry) -> Golden {
     let mut classes = BTreeMap::new();
     read_arrays(&entry.arrays, &mut arrays, &mut classes);
     let mut cases = entry.cases;
-    for more in parsed::<More>("cam.json").networks.into_iter().filter(|more| more.name == entry.name) {
-        read_arrays(&more.arrays, &mut arrays, &mut classes);
-        cases.extend(more.cases);
+    for file in ["cam.json", "points.json"] {
+        for more in parsed::<More>(file).networks.into_iter().filter(|more| more.name == entry.name) {
+            read_arrays(&more.arrays, &mut arrays, &mut classes);
+            cases.extend(more.cases);
+        }
     }
     Golden {
         target: classes
@@ -269,6 +275,23 @@ impl Golden {
     /// The noise of a case, `[samples, n, …]`, where its method has one.
     pub fn noise(&self, case: &Case) -> Option<&ArrayD<f64>> {
         Some(self.array(case.noise.as_deref()?))
+    }
+
+    /// The background of a case, `[k, …]`, where its method draws from one.
+    pub fn background(&self, case: &Case) -> Option<&ArrayD<f64>> {
+        Some(self.array(case.background.as_deref()?))
+    }
+
+    /// The masks of a case, `[samples, …]` over the input's space, where its method has some.
+    pub fn masks(&self, case: &Case) -> Option<&ArrayD<f64>> {
+        Some(self.array(case.masks.as_deref()?))
+    }
+
+    /// The numbers that choose a background, and the positions, of a case whose method draws them.
+    pub fn draws(&self, case: &Case) -> Option<(Vec<i64>, Vec<f64>)> {
+        #[expect(clippy::cast_possible_truncation, reason = "the file holds whole numbers below 2³¹")]
+        let pick = || self.array("pick").iter().map(|pick| *pick as i64).collect();
+        case.draws.then(|| (pick(), self.array("position").iter().copied().collect()))
     }
 
     /// Parameter to the derivative of the sum of the target logits; empty where none were made.
@@ -372,10 +395,17 @@ mod tests {
                 if let Some(layer) = &case.layer {
                     assert!(golden.variants.iter().all(|v| v.layers.contains_key(layer)));
                 }
-                if case.layer.is_none() && case.method != "full-grad" {
+                // Maps of every channel, at the input's resolution.
+                let one_map = matches!(case.method.as_str(), "full-grad" | "rise");
+                if case.layer.is_none() && !one_map {
                     assert_eq!(wanted.shape(), golden.input().shape(), "{}", case.key);
                 }
-                assert_eq!(golden.noise(case).is_some(), case.method == "smoothgrad");
+                let noisy = matches!(
+                    case.method.as_str(),
+                    "smoothgrad" | "squaregrad" | "vargrad" | "gradient-shap"
+                ) || case.key.ends_with(":smooth");
+                assert_eq!(golden.noise(case).is_some(), noisy, "{}", case.key);
+                assert_eq!(golden.draws(case).is_some(), golden.background(case).is_some());
                 // Panics where a row says nothing.
                 assert!(row_deviation(wanted, wanted).abs() < f64::EPSILON);
             }

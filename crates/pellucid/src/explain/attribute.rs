@@ -119,6 +119,7 @@ impl Run<'_> {
                     grid: settings.sizes("grid"),
                     keep: settings.number("keep"),
                     seed: self.options.seed,
+                    given: self.options.masks.as_ref(),
                 };
                 for found in rise::rise(evaluator, &masks, self.arrays, &baselines, aims)? {
                     let mut attribution = blank(evaluator, found.values);

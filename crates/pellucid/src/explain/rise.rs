@@ -11,13 +11,15 @@ use crate::array::Array;
 use crate::error::Error;
 
 /// How masks are drawn.
-pub(crate) struct Masks {
+pub(crate) struct Masks<'a> {
     pub(crate) samples: usize,
     /// Cells along each spatial axis; one number stands for every axis, and the last stands for those that are missing.
     pub(crate) grid: Vec<usize>,
     /// Probability that a cell is kept.
     pub(crate) keep: f64,
     pub(crate) seed: u64,
+    /// Masks that the caller gives instead: [samples, …space] by input.
+    pub(crate) given: Option<&'a Arrays>,
 }
 
 /// What one target's masks give: by input, [n, 1, …] with the input's space, or [n, …] of a vector.
@@ -26,7 +28,7 @@ pub(crate) struct Risen {
     pub(crate) std_errors: Option<Vec<ArrayD<f32>>>,
 }
 
-impl Masks {
+impl Masks<'_> {
     /// Mask number `sample` of input number `input`, over the axes `space`: 1 keeps, 0 covers.
     ///
     /// A grid of cells, each kept with the probability, enlarged linearly to one cell more than the space along every
@@ -62,6 +64,20 @@ impl Masks {
     }
 }
 
+/// Mask number `sample` among given ones.
+fn given(arrays: &Arrays, name: &str, space: &[usize], sample: usize) -> Result<ArrayD<f64>, Error> {
+    let wrong = |problem: String| Error::Setting { name: "masks".to_owned(), problem };
+    let found = arrays.iter().find(|(key, _)| key == name);
+    let array = &found.ok_or_else(|| wrong(format!("they have nothing for input {name:?}")))?.1;
+    if array.shape().len() != space.len() + 1 || array.shape()[1..] != *space || sample >= array.shape()[0] {
+        return Err(wrong(format!(
+            "{name:?} has shape {:?}; expected [samples, …] of {space:?}",
+            array.shape()
+        )));
+    }
+    Ok(array.rows(sample..sample + 1).to_f64().index_axis_move(Axis(0), 0))
+}
+
 /// A number in [0, 1).
 fn unit(random: &mut ChaCha8Rng) -> f64 {
     f64::from(random.next_u32()) / (f64::from(u32::MAX) + 1.0)
@@ -93,7 +109,7 @@ struct Sums(Vec<(ArrayD<f64>, ArrayD<f64>)>);
 /// row. Every row sees the same masks.
 pub(crate) fn rise(
     evaluator: &mut Evaluator<'_>,
-    masks: &Masks,
+    masks: &Masks<'_>,
     inputs: &Arrays,
     baselines: &Arrays,
     aims: &[Vec<Aim>],
@@ -115,15 +131,16 @@ pub(crate) fn rise(
     let mut sums: Vec<Vec<Sums>> = aims.iter().map(|_| (0..rows).map(|_| zeros()).collect()).collect();
     let numbers: Vec<usize> = (0..masks.samples).collect();
     for some in numbers.chunks(evaluator.wave().max(1)) {
-        let drawn: Vec<Vec<ArrayD<f64>>> = some
+        let drawn = some
             .iter()
             .map(|sample| {
-                spaces
-                    .iter()
-                    .map(|(number, space, plain)| masks.mask(space, *plain, *number, *sample))
-                    .collect()
+                let mask = |(number, space, plain): &(usize, Vec<usize>, bool)| match masks.given {
+                    Some(arrays) => given(arrays, &inputs[*number].0, space, *sample),
+                    None => Ok(masks.mask(space, *plain, *number, *sample)),
+                };
+                spaces.iter().map(mask).collect::<Result<Vec<_>, Error>>()
             })
-            .collect();
+            .collect::<Result<Vec<_>, Error>>()?;
         for row in 0..rows {
             let masked = masked(inputs, baselines, &spaces, &drawn, row)?;
             let scores: Array2<f32> = evaluator.scores(&masked, some.len())?;
@@ -148,7 +165,7 @@ fn zeros(space: &[usize]) -> ArrayD<f64> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "attributions are float32")]
-fn finished(rows: &[Sums], masks: &Masks, spaces: &[(usize, Vec<usize>, bool)]) -> Result<Risen, Error> {
+fn finished(rows: &[Sums], masks: &Masks<'_>, spaces: &[(usize, Vec<usize>, bool)]) -> Result<Risen, Error> {
     let count = masks.samples as f64;
     let stacked = |of: &dyn Fn(&(ArrayD<f64>, ArrayD<f64>)) -> ArrayD<f64>| {
         spaces
@@ -211,8 +228,8 @@ fn masked(
 mod tests {
     use super::*;
 
-    fn masks(grid: &[usize]) -> Masks {
-        Masks { samples: 1, grid: grid.to_vec(), keep: 0.5, seed: 3 }
+    fn masks(grid: &[usize]) -> Masks<'static> {
+        Masks { samples: 1, grid: grid.to_vec(), keep: 0.5, seed: 3, given: None }
     }
 
     #[test]
