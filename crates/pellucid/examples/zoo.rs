@@ -243,27 +243,28 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// One network: where it stands in the document, what it is compared with, and its files.
+/// One network: what it is compared with, and what was found of its files.
 type Network = (Reference, Vec<(String, Found)>);
 
+/// Every network of which a file was measured.
 fn networks(work: &Path) -> Result<Vec<Network>> {
     let mut folders: Vec<PathBuf> =
         fs::read_dir(work)?.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?;
-    folders.retain(|folder| folder.join("reference.json").is_file());
     folders.sort();
-    folders
-        .iter()
-        .map(|folder| {
-            let mut found = Vec::new();
-            for record in files(folder, "json")? {
-                let name = record.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                if name != "reference" {
-                    found.push((name, serde_json::from_str(&fs::read_to_string(&record)?)?));
-                }
+    let mut networks = Vec::new();
+    for folder in folders.iter().filter(|folder| folder.join("reference.json").is_file()) {
+        let mut found = Vec::new();
+        for record in files(folder, "json")? {
+            let name = record.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if name != "reference" {
+                found.push((name, serde_json::from_str(&fs::read_to_string(&record)?)?));
             }
-            Ok((read_reference(folder)?, found))
-        })
-        .collect()
+        }
+        if !found.is_empty() {
+            networks.push((read_reference(folder)?, found));
+        }
+    }
+    Ok(networks)
 }
 
 fn table(work: &Path) -> Result<String> {
