@@ -21,7 +21,7 @@ struct Along {
 impl Maker<'_> {
     /// One of all blocks.
     pub(super) fn image_block(&mut self, x: ValueId) -> ValueId {
-        match self.random.below(11) {
+        match self.random.below(14) {
             0 => self.convolution(x),
             1 => {
                 let y = self.convolution(x);
@@ -39,6 +39,9 @@ impl Maker<'_> {
             7 => self.halves(x),
             8 => self.cut_and_pad(x),
             9 => self.channels_last(x),
+            10 => self.neighbours(x),
+            11 => self.mixture(x),
+            12 => self.blocks_of_space(x),
             _ => {
                 let weights = self.node("Softmax", &[x], &[("axis", Attribute::Int(1))]);
                 self.node("Mul", &[x, weights], &[])
@@ -185,6 +188,57 @@ impl Maker<'_> {
         let last = self.node("Transpose", &[x], &[("perm", ints(&[0, 2, 3, 1]))]);
         let normal = self.layer_normalization(last);
         self.node("Transpose", &[normal], &[("perm", ints(&[0, 3, 1, 2]))])
+    }
+
+    /// Normalisation over neighbouring channels, or over the positions of a channel or of a group. Epsilons are large,
+    /// so that the functions stay far from their poles.
+    fn neighbours(&mut self, x: ValueId) -> ValueId {
+        let sizes = self.sizes(x);
+        let epsilon = ("epsilon", Attribute::Float(0.2));
+        match self.random.below(3) {
+            // One position alone normalises to a constant.
+            0 if sizes[1] * sizes[2] > 2 => {
+                let parameters = [0, 1].map(|_| self.random_parameter(&[sizes[0]], 0.4, 1.5));
+                self.node("InstanceNormalization", &[x, parameters[0], parameters[1]], &[epsilon])
+            }
+            1 if sizes[1] * sizes[2] > 2 => {
+                let groups = if sizes[0].is_multiple_of(2) { 2 } else { 1 };
+                let parameters = [0, 1].map(|_| self.random_parameter(&[groups], 0.4, 1.5));
+                let groups = ("num_groups", Attribute::Int(signed(groups)));
+                self.node("GroupNormalization", &[x, parameters[0], parameters[1]], &[groups, epsilon])
+            }
+            _ => {
+                let size = signed(self.random.whole(1, 4));
+                let attributes = [
+                    ("size", Attribute::Int(size)),
+                    ("alpha", Attribute::Float(0.6)),
+                    ("beta", Attribute::Float(0.7)),
+                    ("bias", Attribute::Float(1.2)),
+                ];
+                self.node("LRN", &[x], &attributes)
+            }
+        }
+    }
+
+    /// Channels mixed by a matrix.
+    fn mixture(&mut self, x: ValueId) -> ValueId {
+        let channels = self.sizes(x)[0];
+        let mixed = self.random.whole(2, 3);
+        let weights = self.weights(&[mixed, channels], channels);
+        let equation = Attribute::String("nchw,oc->nohw".to_owned());
+        self.node("Einsum", &[x, weights], &[("equation", equation)])
+    }
+
+    /// Channels moved to space, or space to channels, where the sizes allow it.
+    fn blocks_of_space(&mut self, x: ValueId) -> ValueId {
+        let sizes = self.sizes(x);
+        let block = ("blocksize", Attribute::Int(2));
+        if sizes[1].is_multiple_of(2) && sizes[2].is_multiple_of(2) {
+            return self.node("SpaceToDepth", &[x], &[block]);
+        }
+        let x = self.same(x, 4);
+        let mode = self.random.pick(&["DCR", "CRD"]);
+        self.node("DepthToSpace", &[x], &[block, ("mode", Attribute::String(mode.to_owned()))])
     }
 
     /// [n, channels, height, width] as [n, width].
