@@ -23,6 +23,10 @@ use clap::{Args, Parser, Subcommand};
 
 use error::Error;
 
+/// The allocator of the command `pellucid`, so that its workers take the time that the command takes.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(about, version)]
 struct Arguments {
