@@ -1,4 +1,4 @@
-//! HiResCAM.
+//! `HiResCAM`.
 
 use super::{Definition, Form, Source};
 use crate::method::{Collect, Method};

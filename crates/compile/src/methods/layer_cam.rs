@@ -1,4 +1,4 @@
-//! LayerCAM.
+//! `LayerCAM`.
 
 use super::{Definition, Form, Source};
 use crate::method::{Collect, Method};

@@ -1,7 +1,7 @@
 //! What an operator's output holds besides the derivative times the inputs: y − J·x, where J is the derivative by the
 //! inputs that depend on the model's input.
 //!
-//! Of a linear operator it is the bias; of a function that is no line through the origin, what the paper of FullGrad
+//! Of a linear operator it is the bias; of a function that is no line through the origin, what the paper of `FullGrad`
 //! calls an implicit bias; of a rectifier, of max-pooling and of all else that is homogeneous of degree 1, nothing.
 
 use crate::build::{Var, signed};
@@ -48,11 +48,10 @@ pub(crate) fn rest<'g>(s: &Step<'g>, found: &Signals<'g>) -> Result<Rest<'g>> {
 
 fn by_kind<'g>(s: &Step<'g>, found: &Signals<'g>) -> Result<Rest<'g>> {
     match s.kind() {
-        Kind::Linear => Ok(Rest::Nothing),
         // A constant that is joined on, padded with or picked is a bias: the node on zeros leaves it.
         Kind::Move if has_constants(s) => replayed(s),
-        Kind::Move => Ok(Rest::Nothing),
-        Kind::Select if !has_constants(s) => Ok(Rest::Nothing),
+        Kind::Select if has_constants(s) => elementwise(s, found),
+        Kind::Linear | Kind::Move | Kind::Select => Ok(Rest::Nothing),
         Kind::Bilinear => multiplied(s, None),
         Kind::Flat => Ok(Rest::Placed(s.dy()? * s.y()?)),
         _ => elementwise(s, found),
@@ -163,10 +162,12 @@ fn elementwise<'g>(s: &Step<'g>, found: &Signals<'g>) -> Result<Rest<'g>> {
     }
     let y = s.y()?;
     let shape = y.shape()?;
-    let mut left = s.dy()? * y;
+    // Numbers of a quantised network are integers, their signals floats.
+    let dy = s.dy()?;
+    let mut left = dy * y.cast(dy.element());
     for (index, signal) in found.iter().enumerate() {
         let (Some(signal), true) = (signal, s.wants(index)) else { continue };
-        let part = *signal * s.x(index)?;
+        let part = *signal * s.x(index)?.cast(signal.element());
         if part.shape()? != shape {
             return Ok(Rest::Total);
         }

@@ -28,12 +28,12 @@ fn weighted<'g>(weights: Var<'g>, activation: Var<'g>) -> Var<'g> {
     (weights * activation).sum(&[1], Keep::Axes).relu()
 }
 
-/// Grad-CAM: w_c is the mean of g over space.
+/// Grad-CAM: `w_c` is the mean of g over space.
 pub(super) fn channel_weighted<'g>(seen: &Seen<'_, 'g>) -> Result<Var<'g>> {
     Ok(weighted(seen.signal.mean(&space(seen.value)?, Keep::Axes), seen.value))
 }
 
-/// Grad-CAM++: w_c = Σ α · max(0, g), α = g² / (2·g² + Σa · g³).
+/// Grad-CAM++: `w_c = Σ α · max(0, g)`, α = g² / (2·g² + Σa · g³).
 ///
 /// Where g > 0 the summand is g / (2 + Σa · g), and elsewhere 0: so nothing is divided by 0 where g is.
 pub(super) fn positive_weighted<'g>(seen: &Seen<'_, 'g>) -> Result<Var<'g>> {
@@ -44,7 +44,7 @@ pub(super) fn positive_weighted<'g>(seen: &Seen<'_, 'g>) -> Result<Var<'g>> {
     Ok(weighted(weights, seen.value))
 }
 
-/// XGrad-CAM: w_c is the mean of g over space, each position weighted by its share of the channel: Σ a·g / Σ a. A
+/// XGrad-CAM: `w_c` is the mean of g over space, each position weighted by its share of the channel: Σ a·g / Σ a. A
 /// channel whose sum is 0 has no shares, and weight 0.
 pub(super) fn share_weighted<'g>(seen: &Seen<'_, 'g>) -> Result<Var<'g>> {
     let axes = space(seen.value)?;
@@ -54,12 +54,12 @@ pub(super) fn share_weighted<'g>(seen: &Seen<'_, 'g>) -> Result<Var<'g>> {
     Ok(weighted(weights, seen.value))
 }
 
-/// `HiResCAM`: Σ_c a·g, both signs.
+/// `HiResCAM`: `Σ_c a·g`, both signs.
 pub(super) fn channel_sum<'g>(seen: &Seen<'_, 'g>) -> Var<'g> {
     (seen.value * seen.signal).sum(&[1], Keep::Axes)
 }
 
-/// `LayerCAM`: max(0, Σ_c a · max(0, g)).
+/// `LayerCAM`: `max(0, Σ_c a · max(0, g))`.
 pub(super) fn positive_channel_sum<'g>(seen: &Seen<'_, 'g>) -> Var<'g> {
     (seen.value * seen.signal.relu()).sum(&[1], Keep::Axes).relu()
 }

@@ -1,6 +1,6 @@
-//! FullGrad: the score as input-gradient × input plus a term of every bias, and its maps.
+//! `FullGrad`: the score as input-gradient × input plus a term of every bias, and its maps.
 //!
-//! f(x) = ∇f · x + Σ_b f_b, f_b = ∂f/∂b ⊙ b: exact for networks of linear operators and rectifiers, and for any other
+//! `f(x) = ∇f · x + Σ_b f_b`, `f_b = ∂f/∂b ⊙ b`: exact for networks of linear operators and rectifiers, and for any other
 //! where the bias is what is left of a function after slope × input (the paper's implicit bias). A term that arises at
 //! the positions of a feature map stays there; the others, those of fully connected layers, have no place.
 
@@ -13,7 +13,7 @@ use crate::error::{CompileError, Result};
 use crate::ops::{Rest, rest};
 use crate::step::{Signals, Step};
 
-/// What FullGrad's terms are made into, [n, 1, …] at the input's resolution.
+/// What `FullGrad`'s terms are made into, [n, 1, …] at the input's resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FullGrad {
     /// The paper's map, each channel's magnitudes scaled to 0…1.
@@ -65,15 +65,17 @@ impl<'g> Terms<'g> {
             Rest::Nothing => Ok(()),
             Rest::Placed(term) => self.place(step, term),
             Rest::Total => {
-                let mut total = self.by_row(step.dy()? * step.y()?)?;
+                // Numbers of a quantised network are integers, their signals floats.
+                let dy = step.dy()?;
+                let mut total = self.by_row(dy * step.y()?.cast(dy.element()))?;
                 for index in 1..step.node.outputs.len() {
                     if let (Some(signal), Some(output)) = (step.signal(index), step.output(index)) {
-                        total = total + self.by_row(signal * output)?;
+                        total = total + self.by_row(signal * output.cast(signal.element()))?;
                     }
                 }
                 for (index, signal) in found.iter().enumerate() {
                     if let (Some(signal), true) = (signal, step.wants(index)) {
-                        total = total - self.by_row(*signal * step.x(index)?)?;
+                        total = total - self.by_row(*signal * step.x(index)?.cast(signal.element()))?;
                     }
                 }
                 self.unplaced.push(total);
@@ -131,7 +133,7 @@ impl<'g> Terms<'g> {
         Ok(total)
     }
 
-    /// score − ∇f · x − Σ_b f_b, by row.
+    /// `score − ∇f · x − Σ_b f_b`, by row.
     pub(crate) fn gap(&self, seen: &Seen<'_, 'g>, score: Var<'g>) -> Result<Var<'g>> {
         Ok(score - self.sum(seen)?)
     }
