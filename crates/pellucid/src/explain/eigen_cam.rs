@@ -37,13 +37,15 @@ fn map(activation: &ArrayViewD<'_, f32>, centred: bool) -> ArrayD<f32> {
     let peak =
         projection.iter().fold(0.0_f64, |peak, value| if value.abs() > peak.abs() { *value } else { peak });
     if peak < 0.0 {
-        projection.iter_mut().for_each(|value| *value = -*value);
+        for value in &mut projection {
+            *value = -*value;
+        }
     }
     let map = ArrayD::from_shape_vec(IxDyn(&shape), projection);
     map.map_or_else(|_| ArrayD::zeros(IxDyn(&shape)), |map| rectified(&map))
 }
 
-/// M·v, v the first right singular vector of M, by the symmetric matrix of its smaller side: of MᵀM it is the first
+/// M·v, v the first right singular vector of M, by the symmetric matrix of its smaller side: of `MᵀM` it is the first
 /// eigenvector; of M·Mᵀ the first is M·v / σ.
 fn projected(matrix: &Array2<f64>) -> Vec<f64> {
     let (positions, channels) = matrix.dim();

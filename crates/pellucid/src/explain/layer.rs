@@ -33,15 +33,14 @@ pub(super) fn varying(activation: &ArrayViewD<'_, f32>) -> Vec<usize> {
         .collect()
 }
 
-/// max(0, Σ_c weight_c · a_c) of a row: `[1, …]`.
+/// `max(0, Σ_c weight_c · a_c)` of a row: `[1, …]`.
 pub(super) fn weighted(activation: &ArrayViewD<'_, f32>, weights: &[f64]) -> ArrayD<f32> {
     let mut shape = activation.shape().to_vec();
     shape[0] = 1;
     let mut sum = ArrayD::<f64>::zeros(IxDyn(&shape[1..]));
     for (channel, weight) in weights.iter().enumerate() {
-        sum.zip_mut_with(&activation.index_axis(Axis(0), channel), |sum, value| {
-            *sum += weight * f64::from(*value)
-        });
+        let add = |sum: &mut f64, value: &f32| *sum += weight * f64::from(*value);
+        sum.zip_mut_with(&activation.index_axis(Axis(0), channel), add);
     }
     rectified(&sum.insert_axis(Axis(0)))
 }

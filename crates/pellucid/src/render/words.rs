@@ -103,6 +103,15 @@ pub(super) fn total(attribution: &Attribution, row: usize) -> f32 {
     total
 }
 
+/// Whether a row's values and its gap are the score.
+fn sums_to_score(attribution: &Attribution, row: usize, gap: f32) -> bool {
+    let sum: f64 = (0..attribution.values.len())
+        .map(|index| attribution.row(index, row).iter().copied().map(f64::from).sum::<f64>())
+        .sum();
+    let score = f64::from(attribution.score[row]);
+    (sum + f64::from(gap) - score).abs() <= 1e-3 * score.abs()
+}
+
 /// What the checks of an attribution say about one row.
 pub fn verdict(explained: &Explained, row: usize) -> Verdict {
     let attribution = &explained.attribution;
@@ -129,9 +138,14 @@ pub fn verdict(explained: &Explained, row: usize) -> Verdict {
             _ => (total, format!("{}, the sum of the attributions' sizes", quantity(total, unit))),
         };
         let relative = part(gap, whole);
-        graded(grade(relative, GAP));
+        // Of a map that is made of more than sums, the gap says whether all terms were found, not what its sizes are.
+        let sums = attribution.baseline_score.is_some() || sums_to_score(attribution, row, gap);
+        if sums {
+            graded(grade(relative, GAP));
+        }
+        let what = if sums { "The attributions" } else { "The terms that the map is made of" };
         reasons.push(format!(
-            "The attributions miss {} of {of}: {} (the completeness gap).",
+            "{what} miss {} of {of}: {} (the completeness gap).",
             percent(relative),
             number(gap)
         ));
@@ -296,6 +310,23 @@ mod tests {
             verdict(&zero, 0).headline,
             "Every attribution is zero: the score does not depend on this input."
         );
+    }
+
+    #[test]
+    fn the_gap_of_a_map_of_magnitudes_does_not_vouch_for_its_sizes() {
+        let mut signed = explained(Some(0.01), None);
+        signed.attribution.baseline_score = None;
+        signed.attribution.values[0].1 = array![[3.0, -0.51]].into_dyn();
+        let told = verdict(&signed, 0);
+        assert_eq!(told.trust, Trust::Good);
+        assert_eq!(
+            told.reasons,
+            ["The attributions miss 0.4 % of the 2.5 logits of the score: 0.01 (the completeness gap)."]
+        );
+        signed.attribution.values[0].1 = array![[30.0, 5.1]].into_dyn();
+        let told = verdict(&signed, 0);
+        assert_eq!(told.trust, Trust::Unchecked);
+        assert!(told.reasons[0].starts_with("The terms that the map is made of miss 0.4 %"), "{told:?}");
     }
 
     #[test]
