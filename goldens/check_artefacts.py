@@ -58,11 +58,22 @@ METHODS = {
     "full-grad": [],
     "integrated-gradients": ["--baseline", "zero", "--set", "quadrature=gauss-legendre", "--set", f"steps={STEPS}"],
 }
+PATH = ["--baseline", "zero", "--set", "points=path", "--set", "quadrature=gauss-legendre", "--set", f"steps={STEPS}"]
+# What is checked on a few networks: points wrapped around a method, drawn baselines, several targets, contrasts.
+WRAPPED = {
+    "guided-backprop:path": PATH,
+    "grad-cam:path": PATH,
+    "expected-gradients": ["--set", "samples=6", "--seed", "3"],
+    "gradient:targets": ["--target", "2,0-1,top1"],
+    "integrated-gradients:targets": [*METHODS["integrated-gradients"], "--target", "1,2-0"],
+}
+PLAIN = list(METHODS)
+METHODS |= WRAPPED
 BIG = ["grad-cam", "hires-cam", "guided-grad-cam", "full-grad", "input-x-gradient", "integrated-gradients"]
 GOLDENS = {
-    "cnn.torchscript": list(METHODS),
-    "residual.dynamo": list(METHODS),
-    "convolutions.torchscript.unfolded": list(METHODS),
+    "cnn.torchscript": [*PLAIN, *WRAPPED],
+    "residual.dynamo": PLAIN,
+    "convolutions.torchscript.unfolded": PLAIN,
     "squeeze_excite.dynamo": ["input-x-gradient", "full-grad", "integrated-gradients"],
     "dense.torchscript": ["input-x-gradient", "grad-cam", "layer-cam", "full-grad"],
     "activations.dynamo": ["gradient", "integrated-gradients"],
@@ -148,6 +159,8 @@ def feeds(model, inputs, explained):
             found[value.name] = inputs[value.name]
         elif name == "target":
             found[value.name] = explained["target"].astype(np.int64)
+        elif name == "background":
+            found[value.name] = np.zeros_like(next(iter(inputs.values()))[:1])
         elif name.split(":")[0] == "baseline":
             of = inputs[name.split(":", 1)[1]] if ":" in name else next(iter(inputs.values()))
             found[value.name] = np.zeros_like(of)
@@ -427,10 +440,10 @@ def call(pellucid, *arguments):
 def run(pellucid, job, method, folder):
     """Compiles, explains and checks one method of one model."""
     folder.mkdir(parents=True, exist_ok=True)
-    selected, target = job.targets.get(method, (slice(None), None))
+    selected, target = job.targets.get(method.split(":")[0], (slice(None), None))
     inputs = {name: np.ascontiguousarray(array[selected]) for name, array in job.inputs.items()}
     np.savez(folder / "input.npz", **inputs)
-    settings = ["--method", method, *METHODS[method]]
+    settings = ["--method", method.split(":")[0], *METHODS[method]]
     call(pellucid, "compile", job.model, "-o", folder / "compiled.onnx", *settings)
     aimed = ["--target", target] if target is not None else []
     files = {"input.npz": "explained.npz"}

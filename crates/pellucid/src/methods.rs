@@ -4,7 +4,7 @@ mod cam;
 
 pub use cam::{ABLATION_CAM, EIGEN_CAM, SCORE_CAM};
 use pellucid_compile::methods as compiled;
-pub use pellucid_compile::methods::{Claim, Definition, Form, Parameter, ParameterKind, Source};
+pub use pellucid_compile::methods::{COMMON, Claim, Definition, Form, Parameter, ParameterKind, Source};
 
 use crate::error::Error;
 
@@ -13,7 +13,9 @@ pub const OCCLUSION: Definition = Definition {
     name: "occlusion",
     summary: "How much the score loses when a window of the input is covered by the baseline",
     formula: "A_i = mean over windows W with i ∈ W of f(x) − f(x with W set to the baseline)",
-    conventions: "",
+    conventions: "As Captum's Occlusion: a window spans the channels unless its size says otherwise, and its drop goes to \
+                  each of its numbers, so every channel has the whole drop. A picture counts it once. The last window along \
+                  an axis is cut at the edge.",
     source: Source {
         authors: "M. D. Zeiler, R. Fergus",
         year: 2014,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use pellucid::methods::{self, Definition, Form, ParameterKind};
+use pellucid::methods::{self, COMMON, Definition, Form, Parameter, ParameterKind};
 
 use super::{COMMAND, cell};
 
@@ -15,7 +15,7 @@ pub(super) fn document() -> String {
          `f` is the score that is explained: the target's logit, or, where the network ends in a softmax, what goes into \
          it. `x` is the input, `x′` the baseline, `dy` and `dx` the signals at an operator's output and input.\n\n\
          A claim is an axiom that the method satisfies: *completeness*: the values sum to score − baseline score, up to \
-         the quadrature error; *linearity*: the attribution of a·f + b·g is that of f times a plus that of g times b; \
+         the quadrature error, or in expectation over what is drawn; *linearity*: the attribution of a·f + b·g is that of f times a plus that of g times b; \
          *implementation-invariance*: two graphs that compute the same function get the same attribution; *dummy*: an \
          input that the score does not depend on gets 0; *full-completeness*: input-gradient × input and the terms of \
          every bias sum to the score.\n\n\
@@ -24,10 +24,24 @@ pub(super) fn document() -> String {
     for definition in &methods {
         row(&mut text, definition);
     }
+    points(&mut text);
     for definition in &methods {
         section(&mut text, definition);
     }
     text
+}
+
+/// What every compiled method takes besides its own parameters, told once.
+fn points(text: &mut String) {
+    text.push_str(
+        "\n## Points\n\nEvery method whose form is *compiled* and which is evaluated once by itself can be evaluated at \
+         several points: `--set points=smooth` takes the mean of its finished readouts over inputs with added noise, \
+         `--set points=path` over the straight path from the baseline, where a signal, or a signal × input, becomes a \
+         signal × (input − baseline). So `gradient` with `points=path` is `integrated-gradients`, and with \
+         `points=smooth` `smoothgrad`; on the host and in the file that `compile` writes. A method that has points of its \
+         own keeps them and refuses others.\n",
+    );
+    table(text, COMMON);
 }
 
 fn form(definition: &Definition) -> &'static str {
@@ -65,17 +79,23 @@ fn section(text: &mut String, definition: &Definition) {
     let _ = writeln!(text, "- Cost: {}", definition.cost);
     let _ = writeln!(text, "- Values: {}", if definition.signed { "signed" } else { "0 and above" });
     let _ = writeln!(text, "- Compares with a baseline: {}", if definition.baseline { "yes" } else { "no" });
+    if definition.background() {
+        let _ = writeln!(text, "- Draws baselines from a background: yes");
+    }
     let _ = writeln!(text, "- Looks at a layer: {}", if definition.layer { "yes" } else { "no" });
     let runs = match definition.form {
         Form::Compiled(_) => "as one graph, on any engine, and in the file that `compile` writes",
         Form::Host => "by evaluating the model from outside; it does not compile into a file",
     };
     let _ = writeln!(text, "- Runs: {runs}");
-    if definition.parameters.is_empty() {
-        return;
+    if !definition.parameters.is_empty() {
+        table(text, definition.parameters);
     }
+}
+
+fn table(text: &mut String, parameters: &[Parameter]) {
     text.push_str("\n| `--set` | meaning | values | default |\n|---|---|---|---|\n");
-    for parameter in definition.parameters {
+    for parameter in parameters {
         let default = if parameter.default.is_empty() { "–" } else { parameter.default };
         let (summary, values) = (cell(parameter.summary), cell(&values(parameter.kind)));
         let _ = writeln!(text, "| `{}` | {summary} | {values} | {default} |", parameter.name);
