@@ -139,8 +139,9 @@ fn back_to_volumes(r: &mut Rewrite<'_>, y: ValueId, slices: i64) -> Step<ValueId
 }
 
 /// A constant kernel of more bytes than this is not turned around: a second copy of the weights of a large network is
-/// more than all its activations. Kernels as large belong to layers of many channels and few places, where rten's
-/// transposed convolution, a matrix product and a sum over windows, is as fast.
+/// more than all its activations. rten's transposed convolution, a matrix product and a sum over windows, took 1.0 to
+/// 1.5 times as long for such kernels, which belong to layers of many channels and few places, and 1.0 to 2.3 times for
+/// smaller ones. No kernel of ResNet-50, VGG-16 or DenseNet-121 is as large.
 const TURNED_BYTES: usize = 16 << 20;
 
 /// With stride 1 a transposed convolution is a convolution with the kernel turned around, several times as fast here,
