@@ -210,7 +210,11 @@ fn targets_together_are_targets_alone() {
             }
             // A gradient of one given class needs no prediction before it.
             let alone = alone.explained[0].attribution.evaluations;
-            assert!(alone == spent[0] || (case.key == "gradient" && alone < spent[0]), "{}: {alone}", case.key);
+            assert!(
+                alone == spent[0] || (case.key == "gradient" && alone < spent[0]),
+                "{}: {alone}",
+                case.key
+            );
             checked += 1;
         }
     }

@@ -4,10 +4,10 @@
 use ndarray::ArrayD;
 use pellucid_compile::methods::{ALL, Form};
 use pellucid_compile::{
-    Artefact, Baseline, Collect, CompileError, Draws, Options, Points, Quadrature, Request, artefact, lower,
-    program,
+    Artefact, Baseline, Builder, Collect, CompileError, Draws, Options, Points, Quadrature, Request,
+    Target, artefact, lower, program,
 };
-use pellucid_graph::{Attribute, Graph, operators};
+use pellucid_graph::{Attribute, Dim, ElementType, Graph, operators};
 use pellucid_reference::{Array, run};
 use pellucid_testkit::random_graph::{Config, Input, Random, Rows, network};
 
@@ -172,4 +172,132 @@ fn what_is_emitted_is_standard() {
         }
     }
     assert!(canonical > 3, "hardly any network holds a canonical function");
+}
+
+/// Values by name, of a graph that is fed by name.
+fn results(graph: &Graph, fed: &[(&str, Array)], wanted: &[&str]) -> Vec<ArrayD<f64>> {
+    let find = |name: &str| graph.find(name).unwrap_or_else(|| panic!("nothing is called {name}"));
+    let given: Vec<_> = fed.iter().map(|(name, array)| (find(name), array.clone())).collect();
+    let wanted: Vec<_> = wanted.iter().map(|name| find(name)).collect();
+    run(graph, &given, &wanted).unwrap().iter().map(|array| array.as_float().unwrap().clone()).collect()
+}
+
+/// Methods with points of every kind.
+fn kinds_of_points() -> Vec<Subject> {
+    let gradient = pellucid_compile::methods::find_compiled("gradient").unwrap();
+    let path = [("points", "path"), ("quadrature", "gauss-legendre"), ("steps", "4")];
+    let mut subjects = vec![Subject::of(gradient), Subject::wrapped(gradient, &path)];
+    subjects.extend(["vargrad", "gradient-shap"].map(Subject::named));
+    subjects
+}
+
+#[test]
+fn several_targets_of_a_file_are_each_alone_behind_a_leading_axis() {
+    for seed in 0..6 {
+        let mut random = Random::new(7000 + seed);
+        let config = Config { rows: Rows::Symbolic, classes: 4, softmax: false, ..config(seed) };
+        let graph = network(&mut random, &config);
+        let case = Case::random(&mut random, &graph, config.classes);
+        let targets = [Target::Index(2), Target::Contrast { of: 0, minus: 3 }, Target::Rank(1)];
+        for subject in kinds_of_points() {
+            let made = |targets: &[Target]| {
+                let options = Options {
+                    targets: targets.to_vec(),
+                    baseline: Baseline::Zero,
+                    draws: case.draws.clone(),
+                    chunk: 2,
+                    ..Options::default()
+                };
+                let made = artefact(&graph, &subject.method, &options).unwrap();
+                let mut fed = vec![("x", Array::Float(case.x.clone()))];
+                for name in &made.inputs {
+                    let array = if name == "noise" { &case.noise } else { &case.background };
+                    fed.push((name.as_str(), Array::Float(array.clone())));
+                }
+                fed[0].0 = graph.value(graph.inputs()[0]).name.as_str();
+                results(&made.graph, &fed, &["attribution", "score"])
+            };
+            let together = made(&targets);
+            assert_eq!(together[0].shape()[0], targets.len(), "{}", subject.name);
+            for (index, target) in targets.iter().enumerate() {
+                let alone = made(&[*target]);
+                for (alone, together) in alone.iter().zip(&together) {
+                    let here = together.index_axis(ndarray::Axis(0), index);
+                    assert_eq!(alone, &here.to_owned(), "seed {seed}, {}, {target:?}", subject.name);
+                }
+            }
+            // A contrast of scores is the difference of their attributions where the method is linear.
+            if subject.name == "gradient" {
+                let [first, second] = [0, 3].map(|class| made(&[Target::Index(class)]).remove(0));
+                let contrast = together[0].index_axis(ndarray::Axis(0), 1).to_owned();
+                let error = largest(&(&first - &second - &contrast));
+                assert!(error <= 1e-12 * largest(&first).max(1.0), "seed {seed}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_program_splits_behind_the_model() {
+    for seed in 0..12 {
+        let mut random = Random::new(8000 + seed);
+        let config = config(seed);
+        let graph = network(&mut random, &config);
+        let case = Case::random(&mut random, &graph, config.classes);
+        let method = Subject::named("input-x-gradient").method;
+        let whole = program(&graph, &method, &Request::default()).unwrap();
+        let split = whole.split().unwrap();
+        assert_eq!(split.forward.nodes(), graph.nodes(), "the forward part is the model");
+        let x = graph.value(graph.inputs()[0]).name.as_str();
+        let fed = (x, Array::Float(case.x.clone()));
+        let names: Vec<&str> = split.boundary.iter().map(String::as_str).collect();
+        let shared = results(&split.forward, std::slice::from_ref(&fed), &names);
+        let wanted = [whole.score.as_str(), whole.attributions[0].1.as_str()];
+        let target = whole.target.as_deref().unwrap();
+        for class in 0..config.classes {
+            let classes = ndarray::arr1(&[i64::try_from(class).unwrap(); 2]).into_dyn();
+            let target = (target, Array::Int(classes));
+            let mut given: Vec<(&str, Array)> =
+                names.iter().copied().zip(shared.iter().cloned().map(Array::Float)).collect();
+            if split.backward.find(x).is_some() {
+                given.push(fed.clone());
+            }
+            given.push(target.clone());
+            let found = results(&split.backward, &given, &wanted);
+            assert_eq!(found, results(&whole.graph, &[fed.clone(), target], &wanted), "seed {seed}");
+        }
+    }
+}
+
+/// A class that cannot be, of logit −∞ or +∞, leaves the scores and gradients of the others alone.
+#[test]
+fn an_infinite_logit_is_not_in_the_others_scores() {
+    for infinite in [f64::INFINITY, f64::NEG_INFINITY] {
+        let builder = Builder::new(Graph::new());
+        let shape = vec![Dim::symbol("n"), Dim::known(3)];
+        let x = builder.input("x", ElementType::F64, shape);
+        let y = x * x + builder.values(ElementType::F64, vec![3], &[0.0, infinite, 1.0]);
+        let y = y.id();
+        let mut graph = builder.finish().unwrap();
+        graph.set_outputs(vec![y]);
+        let x = ndarray::arr2(&[[1.0, 2.0, 3.0], [-1.0, 0.5, 2.0]]).into_dyn();
+        let of = |target: Target, fed: &[(&str, Array)]| {
+            let request = Request { target, ..Request::default() };
+            let made = program(&graph, &Subject::named("gradient").method, &request).unwrap();
+            let mut given = vec![("x", Array::Float(x.clone()))];
+            given.extend(fed.iter().cloned());
+            results(&made.graph, &given, &["score", "attribution"])
+        };
+        let classes = |of: &[i64]| Array::Int(ndarray::arr1(of).into_dyn());
+        let fixed = of(Target::Index(2), &[]);
+        assert_eq!(fixed[0], ndarray::arr1(&[10.0, 5.0]).into_dyn());
+        assert_eq!(fixed[1], ndarray::arr2(&[[0.0, 0.0, 6.0], [0.0, 0.0, 4.0]]).into_dyn());
+        assert_eq!(of(Target::Input, &[("target", classes(&[2, 2]))]), fixed);
+        let contrast =
+            of(Target::InputContrast, &[("target", classes(&[2, 2])), ("target_minus", classes(&[-1, 0]))]);
+        assert_eq!(contrast[0], ndarray::arr1(&[10.0, 4.0]).into_dyn());
+        assert_eq!(contrast[1], ndarray::arr2(&[[0.0, 0.0, 6.0], [2.0, 0.0, 4.0]]).into_dyn());
+        let both = of(Target::Contrast { of: 2, minus: 0 }, &[]);
+        assert_eq!(both[0], ndarray::arr1(&[9.0, 4.0]).into_dyn());
+    }
 }
