@@ -52,7 +52,7 @@ pub(super) fn document() -> String {
 const EXPANDED: &str = "\n## Read by expansion\n\n\
      Fused operators that ONNX Runtime's optimiser writes, and quantised ones, are written in the operators above as a \
      file is read: a quantised operator becomes dequantise, float operator, quantise. Every line is held against \
-     onnxruntime. `QuantizeLinear`, `DequantizeLinear` and `Trilu` of `com.microsoft` are those of `ai.onnx`. \
+     onnxruntime, or against numpy where that has no processor kernel. `QuantizeLinear`, `DequantizeLinear` and `Trilu` of `com.microsoft` are those of `ai.onnx`. \
      Rounding in a quantised network has the derivative of the straight-through estimator; `coverage` says at which \
      nodes. What is in neither table is refused, every node of it named.\n\n\
      | domain | operator |\n|---|---|\n";

@@ -103,10 +103,10 @@ fn the_estimator_is_named() {
     let table: BTreeMap<&str, _> = ops::all().iter().map(|operator| (operator.name, operator)).collect();
     for name in OPERATORS {
         assert!(table[name].convention.contains("straight-through"), "{name}");
-        let node = &Builder::new(Graph::new());
-        let x = node.scalar(ElementType::F32, 1.0);
-        let y = node.op(name, &[x, x], &[]);
-        let graph = node.graph();
+        let b = Builder::new(Graph::new());
+        let x = b.scalar(ElementType::F32, 1.0);
+        let y = b.op(name, &[x, x], &[]);
+        let graph = b.graph();
         let id = graph.producer_of(y.id()).unwrap();
         assert_eq!((table[name].kind)(&graph, graph.node(id)), Kind::Quantised);
     }
@@ -116,8 +116,7 @@ fn the_estimator_is_named() {
 #[test]
 fn products_with_what_is_computed_of_constants_are_linear() {
     let b = Builder::new(Graph::new());
-    let x =
-        b.input("x", ElementType::F32, [1, 3, 4, 4].into_iter().map(|size: usize| Dim::from(size)).collect());
+    let x = b.input("x", ElementType::F32, [1_usize, 3, 4, 4].map(Dim::from).to_vec());
     let stored = b.constant(Tensor::from_values(ElementType::I8, vec![2, 3, 1, 1], &[3.0; 6]).unwrap());
     let half = b.constant(Tensor::from_values(ElementType::F16, vec![2, 3, 1, 1], &[3.0; 6]).unwrap());
     let weights = b.op("DequantizeLinear", &[stored, b.scalar(ElementType::F32, 0.5)], &[]);
