@@ -14,12 +14,10 @@ pub(super) fn verdict(found: &Verification) -> String {
     let failed = found.rounding.parts().into_iter().filter(|(_, difference)| difference.value().is_none());
     let missing: Vec<&str> = failed.map(|(name, _)| name).collect();
     let mut text = if found.agree {
-        let names: Vec<&str> = found.engines.iter().map(|engine| engine.name.as_str()).collect();
-        format!(
-            "{} and {} agree within what float32 rounding does to this model",
-            found.measure,
-            names.join(", ")
-        )
+        let mut names = vec![found.measure.as_str()];
+        names.extend(found.engines.iter().map(|engine| engine.name.as_str()));
+        let last = names.pop().unwrap_or_default();
+        format!("{} and {last} agree within what float32 rounding does to this model", names.join(", "))
     } else {
         found.partings.iter().map(|parting| sentence(parting, &found.measure)).collect::<Vec<_>>().join("; ")
     };
