@@ -6,6 +6,7 @@
 
 #![deny(clippy::as_conversions)]
 
+mod align;
 mod attribute;
 mod build;
 mod draft;

@@ -7,6 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use prost::Message;
 
+use super::align::align;
 use super::build;
 use super::error::DecodeError;
 use super::expand;
@@ -50,7 +51,9 @@ pub fn read_file(path: impl AsRef<Path>, limits: &Limits) -> Result<Graph, Decod
 
 fn read(bytes: Bytes, folder: Option<&Path>, limits: &Limits) -> Result<Graph, DecodeError> {
     scan(&bytes, limits)?;
-    let mut model = proto::Model::decode(bytes).map_err(|error| DecodeError::NotOnnx(error.to_string()))?;
+    let mut model =
+        proto::Model::decode(bytes.clone()).map_err(|error| DecodeError::NotOnnx(error.to_string()))?;
+    align(&mut model, bytes);
     external::fetch(&mut model, folder, limits)?;
     let mut draft = expand::expand(&model, limits)?;
     order::order(&mut draft, None)?;
