@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use pellucid_compile::methods::Definition;
+use ndarray::Array2;
+use pellucid_compile::methods::{Definition, Form};
 use pellucid_compile::{Method, Points, Request, Target as Compiled};
 use pellucid_graph::Graph;
 
 use super::attribute::Run;
 use super::evaluator::{Arrays, Evaluator};
 use super::predictor::{bound, table, unit_of};
-use super::targets::{TargetChoice, aims};
+use super::targets::{Aim, TargetChoice, aims};
 use super::{Baseline, Chosen, Options, Progress, background};
 use crate::attribution::{Attribution, Explained, Explanation, MethodSummary, Prediction, Settings, Unit};
 use crate::error::Error;
@@ -123,8 +124,9 @@ impl<'a> Explainer<'a> {
     pub(crate) fn part(&mut self, inputs: Inputs, place: Place) -> Result<Explanation, Error> {
         inputs.require(&self.shapes)?;
         let arrays: Arrays = inputs.arrays().to_vec();
-        let prediction = predicted(self.model, &mut self.evaluator, &arrays, inputs.len())?;
         let choices = self.options.choices();
+        let known = self.known(&choices, inputs.len(), place)?;
+        let prediction = predicted(self.model, &mut self.evaluator, &arrays, inputs.len(), known.as_deref())?;
         let classes = self.evaluator.program.classes;
         let aims = choices
             .iter()
@@ -171,6 +173,19 @@ impl<'a> Explainer<'a> {
         };
         explanation.check()?;
         Ok(explanation)
+    }
+
+    /// What is explained of each row, where one target is given whose classes do not depend on the scores and the
+    /// method looks at the inputs alone: then one run gives prediction and attribution.
+    fn known(&self, choices: &[TargetChoice], rows: usize, place: Place) -> Result<Option<Vec<Aim>>, Error> {
+        let compiled = matches!(self.chosen.definition.form, Form::Compiled(_));
+        let [choice] = choices else { return Ok(None) };
+        if choice.needs_scores() || !compiled || self.method.points != Points::Once {
+            return Ok(None);
+        }
+        let classes = self.evaluator.program.classes;
+        let unknown = Prediction::new(Vec::new(), Array2::zeros((rows, 0)), Unit::Raw, None);
+        aims(self.model, &unknown, choice, classes, place).map(Some)
     }
 
     /// What should be known of a run of `rows` rows, once it is done.
@@ -221,12 +236,16 @@ fn predicted(
     evaluator: &mut Evaluator<'_>,
     arrays: &Arrays,
     rows: usize,
+    known: Option<&[Aim]>,
 ) -> Result<Prediction, Error> {
     let names = evaluator.program.predictions.clone();
     let scored = evaluator.program.scored.clone();
     let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
     wanted.push(&scored);
-    let mut results = evaluator.run(arrays, rows, &wanted)?;
+    let mut results = match known {
+        Some(aims) => evaluator.run_with_pass(arrays, aims, &wanted)?,
+        None => evaluator.run(arrays, rows, &wanted)?,
+    };
     let scores = results.pop();
     let unit = unit_of(model, &scored, evaluator.program.unit);
     let outputs = names.into_iter().zip(results).collect();
@@ -269,4 +288,38 @@ fn settings(chosen: &Chosen, options: &Options) -> Settings {
         settings.set("seed", options.seed);
     }
     settings
+}
+
+#[cfg(test)]
+mod tests {
+    use pellucid_testkit::golden;
+
+    use super::*;
+    use crate::array::Array;
+    use crate::explain::Silent;
+
+    /// What `options` say of the rows of a golden network.
+    fn explained(targets: Vec<TargetChoice>) -> Explanation {
+        let golden = golden::load_one("cnn");
+        let model = Model::open(golden.variants[0].path()).unwrap();
+        #[expect(clippy::cast_possible_truncation, reason = "the model computes in float32")]
+        let x = Array::F32(golden.input().mapv(|value| value as f32));
+        let name = model.inputs().next().unwrap().name.clone();
+        let inputs = Inputs::from_arrays(vec![(name, x)]).unwrap();
+        let options = Options { targets, ..Options::new("gradient") };
+        Explainer::new(&model, &inputs.shapes(), &options, &Silent).unwrap().explain(inputs).unwrap()
+    }
+
+    #[test]
+    fn a_class_that_is_given_costs_one_run() {
+        let top = explained(vec![TargetChoice::Top]);
+        let classes: Vec<usize> = top.explained[0].targets.iter().map(|target| target.index).collect();
+        let rows = u64::try_from(classes.len()).unwrap();
+        let given = explained(vec![TargetChoice::Rows(classes)]);
+        assert_eq!(given.explained[0].attribution.values, top.explained[0].attribution.values);
+        assert_eq!(given.explained[0].attribution.score, top.explained[0].attribution.score);
+        assert_eq!(given.prediction.scores, top.prediction.scores);
+        assert_eq!(given.explained[0].attribution.evaluations, rows);
+        assert_eq!(top.explained[0].attribution.evaluations, 2 * rows);
+    }
 }

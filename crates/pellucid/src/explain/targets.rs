@@ -98,6 +98,15 @@ impl TargetChoice {
         }
     }
 
+    /// Whether the model must be run before it is known which class is meant.
+    pub(crate) fn needs_scores(&self) -> bool {
+        match self {
+            Self::Top | Self::Rank(_) | Self::TopK(_) => true,
+            Self::Contrast(of, minus) => of.needs_scores() || minus.needs_scores(),
+            Self::Index(_) | Self::Label(_) | Self::Rows(_) => false,
+        }
+    }
+
     /// Whether it is one score less another.
     pub(crate) fn is_contrast(&self) -> bool {
         matches!(self, Self::Contrast(..))
