@@ -1,7 +1,7 @@
 //! A session of an engine that loads a graph before it runs it: one plan for each set of results, kept.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pellucid_graph::{ElementType, Graph, GraphError, Tensor, ValueId};
 
@@ -63,8 +63,8 @@ impl<'a> Feed<'a> {
 /// A plan and the graph that it runs.
 struct Loaded<P> {
     cut: Cut,
-    /// `None` where nothing is computed.
-    plan: Option<P>,
+    /// Loaded at the first run: whoever asks only how much memory a run takes does not wait for it.
+    plan: OnceLock<P>,
     peaks: Mutex<HashMap<BTreeMap<String, i64>, u64>>,
 }
 
@@ -151,14 +151,22 @@ impl<B: Backend> PlannedSession<B> {
             engine: B::ENGINE.name(),
             fed_weight: B::fed_weight,
         })?;
-        let plan = if cut.graph.outputs().is_empty() { None } else { Some(self.backend.load(&cut)?) };
-        let plan = Arc::new(Loaded { cut, plan, peaks: Mutex::default() });
+        let plan = Arc::new(Loaded { cut, plan: OnceLock::new(), peaks: Mutex::default() });
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if plans.len() >= PLANS {
             plans.clear();
         }
         plans.insert(key, Arc::clone(&plan));
         Ok(plan)
+    }
+
+    fn load<'a>(&self, loaded: &'a Loaded<B::Plan>) -> Result<&'a B::Plan, RuntimeError> {
+        if let Some(plan) = loaded.plan.get() {
+            return Ok(plan);
+        }
+        // Two threads that come first at once load it twice, and one of the two is kept.
+        let plan = self.backend.load(&loaded.cut)?;
+        Ok(loaded.plan.get_or_init(|| plan))
     }
 
     /// Bytes at the peak of a run, symbols standing for `sizes`.
@@ -202,9 +210,10 @@ impl<B: Backend> Session for PlannedSession<B> {
             }
         }
         let feed = Feed { graph: &self.graph, fed: &fed };
-        let results = match &loaded.plan {
-            Some(plan) => Some(self.backend.execute(plan, &loaded.cut, &feed)?),
-            None => None,
+        let results = if loaded.cut.graph.outputs().is_empty() {
+            None
+        } else {
+            Some(self.backend.execute(self.load(&loaded)?, &loaded.cut, &feed)?)
         };
         let element = |id: &ValueId| self.graph.value(*id).element;
         loaded

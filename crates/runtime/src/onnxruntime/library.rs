@@ -4,7 +4,6 @@
 //! alone: no Python runs.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -69,7 +68,7 @@ impl Places {
         Self {
             named: folder("ORT_DYLIB_PATH"),
             virtual_env: folder("VIRTUAL_ENV"),
-            path: env::split_paths(&variable("PATH").unwrap_or_else(OsString::new)).collect(),
+            path: env::split_paths(&variable("PATH").unwrap_or_default()).collect(),
             roots,
             libraries: libraries.map(PathBuf::from).into(),
         }

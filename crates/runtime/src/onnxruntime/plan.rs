@@ -1,12 +1,12 @@
 //! One loaded session of onnxruntime for one set of results.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use pellucid_graph::onnx::{EncodeOptions, Place, Weights, encode};
-use pellucid_graph::{Graph, Origin};
+use pellucid_graph::{Graph, Origin, Tensor};
 
 use super::device::Device;
 use super::library;
@@ -16,9 +16,14 @@ use crate::cut::Cut;
 use crate::error::RuntimeError;
 use crate::planned::guarded;
 
-/// Constants of more bytes than this are shared between sessions; smaller ones are written into the model, where the
-/// engine's own inference and optimiser read them.
-const SHARED: usize = 4096;
+/// Constants of more bytes than this may lie outside the model's file; smaller ones never do, so that the engine's own
+/// inference and optimiser read them.
+const LARGE: usize = 4096;
+
+/// Weights of more bytes than this in all are handed over beside the model, whose file protobuf limits to 2 GiB, and
+/// are then shared between sessions. The engine lays most weights out anew when it loads a model and lets go of those
+/// that the file held, not of those that were handed over: below the limit the file takes less.
+const INLINE: usize = 1 << 30;
 
 /// A session loaded for one set of results.
 pub(crate) struct Plan {
@@ -30,11 +35,11 @@ pub(crate) struct Plan {
 impl Plan {
     /// Loads what was cut out.
     pub(super) fn new(cut: &Cut, threads: Option<usize>, device: Device) -> Result<Self, RuntimeError> {
+        let large = constants(&cut.graph);
+        let outside = large.values().fold(0usize, |sum, length| sum.saturating_add(*length)) > INLINE;
         // Bodies keep their constants: the engine replaces those of the graph itself alone.
-        let large: HashSet<usize> = constants(&cut.graph).collect();
-        let placement = |tensor: &pellucid_graph::Tensor| {
-            large
-                .contains(&tensor.bytes().as_ptr().addr())
+        let placement = |tensor: &Tensor| {
+            (outside && large.contains_key(&tensor.bytes().as_ptr().addr()))
                 .then(|| Place { file: "weights".to_owned(), offset: 0 })
         };
         let options =
@@ -57,12 +62,15 @@ impl Plan {
     }
 }
 
-/// Addresses of the large constants of a graph, those in bodies left out.
-fn constants(graph: &Graph) -> impl Iterator<Item = usize> + '_ {
-    graph.values().iter().filter_map(|value| match &value.origin {
-        Origin::Constant(tensor) if tensor.bytes().len() > SHARED => Some(tensor.bytes().as_ptr().addr()),
+/// Addresses and lengths of the large constants of a graph, those in bodies left out.
+fn constants(graph: &Graph) -> BTreeMap<usize, usize> {
+    let large = graph.values().iter().filter_map(|value| match &value.origin {
+        Origin::Constant(tensor) if tensor.bytes().len() > LARGE => {
+            Some((tensor.bytes().as_ptr().addr(), tensor.bytes().len()))
+        }
         _ => None,
-    })
+    });
+    large.collect()
 }
 
 fn settings(
@@ -82,6 +90,12 @@ fn settings(
         .map_err(text)?
         .with_deterministic_compute(true)
         .map_err(text)?
+        // Buffers planned for a run's sizes at once save no time here, and are held beside those of the first run.
+        .with_memory_pattern(false)
+        .map_err(text)?
+        // Weights in the arena would be rounded up with it.
+        .with_device_allocated_initializers()
+        .map_err(text)?
         // Threads spin while a run lasts, and sleep between runs.
         .with_config_entry("session.force_spinning_stop", "1")
         .map_err(text)?
@@ -90,6 +104,7 @@ fn settings(
     builder.with_execution_providers(device.providers()).map_err(text)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to `map_err`")]
 fn text<T>(error: ort::Error<T>) -> String {
     error.to_string()
 }
