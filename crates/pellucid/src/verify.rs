@@ -148,7 +148,7 @@ pub fn verify(
         return Err(Error::Setting { name: "engine".to_owned(), problem: reasons.join("; ") });
     };
     let targets = top_classes(model, &inputs, options, *measure, progress)?;
-    let run = |engine: Engine, inputs: &Inputs| results(model, inputs, options, engine, &targets, progress);
+    let run = |engine: Engine, inputs: &Inputs| results(model, inputs, options, engine, targets.as_deref(), progress);
     let of_measure = run(*measure, &inputs)?;
     let nudged = run(*measure, &nudged(&inputs)?)?;
     let rounding = compare("rounding", &nudged, &of_measure);
@@ -321,7 +321,7 @@ fn results(
     inputs: &Inputs,
     options: &Verify,
     engine: Engine,
-    targets: &Option<Vec<usize>>,
+    targets: Option<&[usize]>,
     progress: &dyn Progress,
 ) -> Result<Results, Error> {
     let start = Instant::now();
@@ -330,7 +330,7 @@ fn results(
         .map(|prediction| prediction.outputs.into_iter().map(|(_, array)| array).collect());
     let explained = |method: Options| -> Result<Result<Vec<Array>, String>, Error> {
         let method = Options {
-            targets: targets.iter().map(|classes| TargetChoice::Rows(classes.clone())).collect(),
+            targets: targets.iter().map(|classes| TargetChoice::Rows(classes.to_vec())).collect(),
             score: options.score.clone(),
             limits,
             ..method
