@@ -298,10 +298,10 @@ fn table(work: &Path) -> Result<String> {
         names.join(" and "),
         files - failures.len(),
     )?;
-    let heads: String = names.iter().map(|name| format!(" {name} |")).collect();
     writeln!(
         text,
-        "| network, file | millions of parameters | logits | gradient | inputs | in doubt | PyTorch float32 | nodes | coverage | layer of `grad-cam` |{heads} passes |"
+        "| network, file | millions of parameters | logits | gradient | inputs | in doubt | PyTorch float32 | nodes | coverage | layer of `grad-cam` | {} | passes |",
+        names.join(" | "),
     )?;
     writeln!(text, "|---|--:|--:|--:|--:|--:|---|--:|--:|---|{}---|", "---|".repeat(names.len()))?;
     text.push_str(&rows);
