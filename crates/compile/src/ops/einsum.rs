@@ -56,14 +56,13 @@ impl Plan {
             widest = widest.max(covered);
             operands.push(expand(term, covered)?);
         }
-        let output = match right {
-            Some(term) => expand(term, widest)?,
-            None => {
-                let letters: BTreeSet<char> = left.chars().filter(char::is_ascii_alphabetic).collect();
-                let once = letters.into_iter().filter(|letter| left.matches(*letter).count() == 1);
-                let dots = spare.get(..widest).ok_or_else(|| wrong("has too many axes"))?;
-                dots.iter().rev().copied().chain(once).collect()
-            }
+        let output = if let Some(term) = right {
+            expand(term, widest)?
+        } else {
+            let letters: BTreeSet<char> = left.chars().filter(char::is_ascii_alphabetic).collect();
+            let once = letters.into_iter().filter(|letter| left.matches(*letter).count() == 1);
+            let dots = spare.get(..widest).ok_or_else(|| wrong("has too many axes"))?;
+            dots.iter().rev().copied().chain(once).collect()
         };
         Ok(Self { operands, output })
     }

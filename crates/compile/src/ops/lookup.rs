@@ -69,13 +69,12 @@ fn scatter<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 fn top<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let x = s.x(0)?;
     let axis = Attribute::Int(signed(s.axis("axis", -1, x.rank()?)?));
-    let indices = match s.output(1) {
-        Some(indices) => indices,
-        None => {
-            let named = |name: &'static str| (name, Attribute::Int(s.node.int(name, 1)));
-            let attributes = [("axis", axis.clone()), named("largest"), named("sorted")];
-            s.builder().ops("TopK", &[Some(x), Some(s.x(1)?)], &attributes, 2)[1]
-        }
+    let indices = if let Some(indices) = s.output(1) {
+        indices
+    } else {
+        let named = |name: &'static str| (name, Attribute::Int(s.node.int(name, 1)));
+        let attributes = [("axis", axis.clone()), named("largest"), named("sorted")];
+        s.builder().ops("TopK", &[Some(x), Some(s.x(1)?)], &attributes, 2)[1]
     };
     let inputs = [s.zeros_for(x)?, indices, s.dy()?];
     Ok(s.only_first(s.builder().op("ScatterElements", &inputs, &[("axis", axis)])))
