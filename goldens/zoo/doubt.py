@@ -19,7 +19,7 @@ CLEAR = 0.02
 HOPELESS = 4
 # Most inputs that are looked at, and how many before one may give up.
 CANDIDATES = 96
-ENOUGH = 16
+ENOUGH = 32
 # Between these on average, chance decides much: the errors of eight inputs differ by more than what is to be found.
 CHANCE = (0.2, 6)
 MANY_ROWS = 32
