@@ -20,7 +20,7 @@ use crate::{Race, machine};
 const NARROW: f64 = 0.02;
 
 /// Rows that PyTorch may be given at once by methods of many evaluations; the best number is measured.
-const CHUNKS: [usize; 4] = [1, 4, 8, 16];
+const CHUNKS: [usize; 3] = [1, 4, 8];
 
 /// Runs the whole race and writes the table.
 pub(crate) fn race(options: &Race) -> Result<(), Error> {
@@ -206,7 +206,10 @@ impl<'a> Arena<'a> {
     fn calibrate(&mut self) -> Result<(), Error> {
         let rounds = if self.options.quick { 2 } else { 3 };
         let mut table: BTreeMap<(&str, usize, usize), f64> = BTreeMap::new();
-        for rows in CHUNKS.into_iter().filter(|rows| *rows <= 8) {
+        // A quick race measures no more rows than it runs.
+        let most =
+            if self.options.quick { self.options.batches.iter().copied().max().unwrap_or(1) } else { 8 };
+        for rows in CHUNKS.into_iter().filter(|rows| *rows <= most) {
             for method in ["gradient", "forward"] {
                 let command =
                     json!({"do": "run", "method": method, "rows": rows, "targets": crate::cases::TARGETS});
@@ -228,7 +231,7 @@ impl<'a> Arena<'a> {
         };
         let (backward, forward) = (best("gradient", None), best("forward", None));
         for batch in &self.options.batches {
-            let gradient = best("gradient", Some(if *batch >= 8 { 8 } else { 1 })).0;
+            let gradient = best("gradient", Some(if *batch >= 8 && most >= 8 { 8 } else { 1 })).0;
             self.tuned.insert(*batch, Tuned { gradient, backward, forward });
         }
         for ((method, rows, layout), seconds) in table {
