@@ -225,7 +225,7 @@ def computed(network, xs, extra, target, drawn, wanted, layer=None, contrast=Non
         elif key == "grad-cam:smooth":
             f = smooth(lambda at: (cam(network, at[0], target, layer),), xs, drawn["noise"])
         elif key == "occlusion":
-            sizes = tuple((1,) if x.dim() == 2 else (x.shape[1], *[2] * (x.dim() - 2)) for x in xs)
+            sizes = tuple((2,) if x.dim() == 2 else (x.shape[1], *[2] * (x.dim() - 2)) for x in xs)
             f = captum.attr.Occlusion(forward).attribute(
                 xs, sliding_window_shapes=sizes, strides=sizes, baselines=zeros, **arguments
             )
