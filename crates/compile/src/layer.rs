@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// A map, its mean, and the mean with its channels moved to the end, as the head of ConvNeXt has it.
+    /// A map, its mean, and the mean with its channels moved to the end, as the head of `ConvNeXt` has it.
     #[test]
     fn channels_at_the_end_are_no_space() {
         let mut graph = Graph::new();

@@ -220,12 +220,13 @@ impl<'g> Aim<'g> {
         };
         let (of, minus) = match target {
             Target::Input => (Class::Rows(input("target")), None),
-            Target::InputContrast if scored.classes.is_none() => return Err(one_number()),
+            Target::InputContrast | Target::Contrast { .. } if scored.classes.is_none() => {
+                return Err(one_number());
+            }
             Target::InputContrast => {
                 (Class::Rows(input("target")), Some(Class::RowsOrNone(input("target_minus"))))
             }
             Target::Index(index) => (known(scored, index)?, None),
-            Target::Contrast { .. } if scored.classes.is_none() => return Err(one_number()),
             Target::Contrast { of, minus } => (known(scored, of)?, Some(known(scored, minus)?)),
             Target::Rank(rank) => match scored.classes {
                 None if rank == 0 => (Class::Fixed(0), None),

@@ -171,7 +171,7 @@ impl<'b> Making<'b, '_, '_> {
             scores.push(pass.score);
         }
         for score in scores.into_iter().filter(|_| with_ends) {
-            let marks = points.is_baseline.map_or_else(|| score.scalar(0.0), |marks| marks);
+            let marks = points.is_baseline.unwrap_or_else(|| score.scalar(0.0));
             let here = weighed(split(score, points.chunk)?, marks, points.chunk)?;
             let sum = self.carried(here)?;
             self.pass_on(sum + here);

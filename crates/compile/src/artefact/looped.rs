@@ -215,7 +215,6 @@ impl<'a> Looped<'a> {
 
     /// Runs the points. For every collected value, its statistic, one a target; and the baseline's score, one a target,
     /// where the points have one.
-    #[expect(clippy::type_complexity, reason = "two lists of values")]
     fn run(
         &self,
         outside: &Outside<'a>,

@@ -138,7 +138,7 @@ mod tests {
             ..proto::Attribute::default()
         };
         let node = vec![proto::Node { attribute: vec![attribute], ..proto::Node::default() }];
-        let graph = proto::Graph { initializer, node, ..proto::Graph::default() };
+        let graph = proto::Graph { node, initializer, ..proto::Graph::default() };
         proto::Model { graph: Some(graph), ..proto::Model::default() }
     }
 

@@ -16,7 +16,7 @@ pub enum Device {
     Cpu,
     /// A graphics card through CUDA, by its number.
     Cuda(u32),
-    /// A graphics card through TensorRT, by its number; what TensorRT cannot compute, CUDA or the processor does.
+    /// A graphics card through `TensorRT`, by its number; what `TensorRT` cannot compute, CUDA or the processor does.
     TensorRt(u32),
 }
 

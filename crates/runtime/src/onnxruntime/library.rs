@@ -122,22 +122,14 @@ fn prefixes_of(python: &Path) -> Vec<PathBuf> {
     let mut prefixes = Vec::new();
     let prefix = |python: &Path| python.parent().and_then(Path::parent).map(Path::to_path_buf);
     if let Some(near) = prefix(python) {
-        let isolated = match fs::read_to_string(near.join("pyvenv.cfg")) {
-            Ok(settings) => {
+        let settings = fs::read_to_string(near.join("pyvenv.cfg"));
+        prefixes.push(near);
+        if let Ok(settings) = settings {
+            // A virtual environment: it sees the packages that it was made from only where it says so.
+            if setting(&settings, "include-system-site-packages") == Some("true") {
                 let home = setting(&settings, "home").map(PathBuf::from);
-                let system = setting(&settings, "include-system-site-packages") == Some("true");
-                prefixes.push(near);
-                if system {
-                    prefixes.extend(home.and_then(|home| home.parent().map(Path::to_path_buf)));
-                }
-                true
+                prefixes.extend(home.and_then(|home| home.parent().map(Path::to_path_buf)));
             }
-            Err(_) => {
-                prefixes.push(near);
-                false
-            }
-        };
-        if isolated {
             return prefixes;
         }
     }
