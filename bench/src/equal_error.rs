@@ -3,7 +3,7 @@
 //!
 //! Pellucid's adaptive rule stops by itself. For Captum the smallest `n_steps` is searched, by doubling and then by
 //! bisection; its quadrature error is the same comparison, of a rule with one of half as many points,
-//! ‖A_n − A_{n/2}‖₁ / ‖A_n‖₁.
+//! `‖A_n − A_{n/2}‖₁ / ‖A_n‖₁`.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -90,11 +90,10 @@ impl Layout {
         let wrong = |problem: String| Error::input(place, problem);
         let header = Header::parse(first).map_err(wrong)?;
         let element = header.element().map_err(wrong)?;
-        let count = element_count(&header.shape)
-            .and_then(|count| count.checked_mul(element.size()))
-            .ok_or_else(|| {
-                wrong(format!("the shape {:?} in its header is larger than any memory", header.shape))
-            })?;
+        let count =
+            element_count(&header.shape).and_then(|count| count.checked_mul(element.size())).ok_or_else(
+                || wrong(format!("the shape {:?} in its header is larger than any memory", header.shape)),
+            )?;
         let start = u64::try_from(header.length).unwrap_or(u64::MAX);
         let follow = length.saturating_sub(start);
         if u64::try_from(count).ok() != Some(follow) {

@@ -148,7 +148,9 @@ pub fn verify(
         return Err(Error::Setting { name: "engine".to_owned(), problem: reasons.join("; ") });
     };
     let targets = top_classes(model, &inputs, options, *measure, progress)?;
-    let run = |engine: Engine, inputs: &Inputs| results(model, inputs, options, engine, targets.as_deref(), progress);
+    let run = |engine: Engine, inputs: &Inputs| {
+        results(model, inputs, options, engine, targets.as_deref(), progress)
+    };
     let of_measure = run(*measure, &inputs)?;
     let nudged = run(*measure, &nudged(&inputs)?)?;
     let rounding = compare("rounding", &nudged, &of_measure);

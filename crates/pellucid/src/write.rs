@@ -438,7 +438,8 @@ pub(crate) fn columns(explanation: &Explanation) -> Result<Vec<(String, Vec<Arra
         ("gap_std_error", vector(&|attribution| dynamic(&attribution.gap_std_error))),
         ("quadrature_error", vector(&|attribution| dynamic(&attribution.quadrature_error))),
     ];
-    columns.extend(optional.into_iter().filter_map(|(name, parts)| parts.map(|parts| (name.to_owned(), parts))));
+    columns
+        .extend(optional.into_iter().filter_map(|(name, parts)| parts.map(|parts| (name.to_owned(), parts))));
     for (index, (input, _)) in explanation.explained[0].attribution.values.iter().enumerate() {
         let name = if several_inputs { format!("std_error:{input}") } else { "std_error".to_owned() };
         let errors = vector(&|attribution| attribution.std_error.as_ref()?.get(index).cloned());
@@ -461,10 +462,7 @@ fn stacked(mut parts: Vec<Array>) -> Result<Array, Error> {
             ndarray::stack(Axis(0), &views).map(Array::$kind)
         }};
     }
-    let stacked = match parts.first() {
-        Some(Array::I64(_)) => stack!(I64),
-        _ => stack!(F32),
-    };
+    let stacked = if let Some(Array::I64(_)) = parts.first() { stack!(I64) } else { stack!(F32) };
     stacked.map_err(|error| Error::Internal(format!("targets have attributions of several shapes: {error}")))
 }
 

@@ -6,7 +6,9 @@
 use std::fmt::Write as _;
 
 use ndarray::ArrayD;
-use pellucid::{Array, Baseline, Draws, Engine, Inputs, Limits, Model, Options, Silent, TargetChoice, explain};
+use pellucid::{
+    Array, Baseline, Draws, Engine, Inputs, Limits, Model, Options, Silent, TargetChoice, explain,
+};
 use pellucid_testkit::golden::{self, Case, Golden, Variant, row_deviation};
 
 #[expect(clippy::cast_possible_truncation, reason = "the model computes in float32")]
@@ -58,7 +60,11 @@ fn deviation(golden: &Golden, variant: &Variant, case: &Case, engine: Engine) ->
     Ok(row_deviation(&found, wanted))
 }
 
-fn check(engine: Engine, tolerance: impl Fn(&Variant, &Case) -> f64, wanted: impl Fn(&Variant, &Case) -> bool) {
+fn check(
+    engine: Engine,
+    tolerance: impl Fn(&Variant, &Case) -> f64,
+    wanted: impl Fn(&Variant, &Case) -> bool,
+) {
     let mut report = String::new();
     let mut worst = 0.0f64;
     let mut checked = 0;

@@ -18,7 +18,7 @@ use pellucid_testkit::golden::{self, Golden, whole_deviation};
 fn float(engine: Engine, array: &ArrayD<f64>) -> Array {
     match engine {
         Engine::Reference => Array::F64(array.clone()),
-        Engine::Rten => Array::F32(array.mapv(|value| value as f32)),
+        Engine::Rten | Engine::Onnxruntime => Array::F32(array.mapv(|value| value as f32)),
     }
 }
 
@@ -49,7 +49,7 @@ fn two_steps(golden: &Golden, engine: Engine) -> f64 {
         let step = training_step(&model).unwrap();
         let session = open(&step.graph, &options(engine)).unwrap();
         let compute = |fed: &[(&str, &Array)], wanted: &[&str]| match engine {
-            Engine::Rten => session.run(fed, wanted).unwrap(),
+            Engine::Rten | Engine::Onnxruntime => session.run(fed, wanted).unwrap(),
             // The interpreter itself takes numbers that are not float32.
             Engine::Reference => interpreted(&step.graph, fed, wanted),
         };

@@ -127,7 +127,8 @@ fn main() {
     let first = run();
     println!("open and first run: {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
     if std::env::args().any(|argument| argument == "compare") {
-        let other = open(&graph, &Options { threads, ..Options::default() }).expect("every node is supported");
+        let other =
+            open(&graph, &Options { threads, ..Options::default() }).expect("every node is supported");
         let other = other.run(&[("x", &x)], &[&output]).expect("the run succeeds")[0].to_f64();
         let scale = other.iter().fold(0.0f64, |most, value| most.max(value.abs()));
         let apart = first[0].to_f64() - &other;

@@ -11,7 +11,8 @@ use pellucid_runtime::{Array, Options, open};
 /// beside the kernel's own bytes, and its result where every number is one.
 fn beside(channels: usize) -> (u64, f32) {
     let mut graph = Graph::new();
-    let shape = vec![Dim::known(1), Dim::known(i64::try_from(channels).unwrap()), Dim::known(1), Dim::known(1)];
+    let shape =
+        vec![Dim::known(1), Dim::known(i64::try_from(channels).unwrap()), Dim::known(1), Dim::known(1)];
     let x = graph.add_input("x", ElementType::F32, Some(shape)).unwrap();
     let kernel = Tensor::from_f32(vec![channels, 1024, 1, 1], &vec![1.0; channels * 1024]).unwrap();
     let bytes = u64::try_from(kernel.bytes().len()).unwrap();

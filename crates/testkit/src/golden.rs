@@ -400,10 +400,9 @@ mod tests {
                 if case.layer.is_none() && !one_map {
                     assert_eq!(wanted.shape(), golden.input().shape(), "{}", case.key);
                 }
-                let noisy = matches!(
-                    case.method.as_str(),
-                    "smoothgrad" | "squaregrad" | "vargrad" | "gradient-shap"
-                ) || case.key.ends_with(":smooth");
+                let noisy =
+                    matches!(case.method.as_str(), "smoothgrad" | "squaregrad" | "vargrad" | "gradient-shap")
+                        || case.key.ends_with(":smooth");
                 assert_eq!(golden.noise(case).is_some(), noisy, "{}", case.key);
                 assert_eq!(golden.draws(case).is_some(), golden.background(case).is_some());
                 // Panics where a row says nothing.

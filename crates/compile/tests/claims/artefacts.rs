@@ -4,8 +4,8 @@
 use ndarray::ArrayD;
 use pellucid_compile::methods::{ALL, Form};
 use pellucid_compile::{
-    Artefact, Baseline, Builder, Collect, CompileError, Draws, Options, Points, Quadrature, Request,
-    Target, artefact, lower, program,
+    Artefact, Baseline, Builder, Collect, CompileError, Draws, Options, Points, Quadrature, Request, Target,
+    artefact, lower, program,
 };
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, operators};
 use pellucid_reference::{Array, run};

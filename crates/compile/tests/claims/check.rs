@@ -79,9 +79,9 @@ pub(crate) fn expected_completeness(subject: &Subject) -> Result<(), String> {
         let runner = Runner::new(&graph, &subject.method);
         let rows = case.background.shape()[0];
         let scores: f64 = runner
-            .at(&[case.background.clone()], &vec![case.target[0]; rows])
+            .at(std::slice::from_ref(&case.background), &vec![case.target[0]; rows])
             .iter()
-            .chain(&runner.at(&[case.background.clone()], &vec![case.target[1]; rows]))
+            .chain(&runner.at(std::slice::from_ref(&case.background), &vec![case.target[1]; rows]))
             .map(|(score, _)| score / rows as f64)
             .sum();
         // Batches of points, so that the spread of their sums is known.

@@ -1,4 +1,4 @@
-//! Maps and FullGrad: sums that their papers promise, over networks in the `f64` interpreter.
+//! Maps and `FullGrad`: sums that their papers promise, over networks in the `f64` interpreter.
 
 use ndarray::{ArrayD, Axis};
 use pellucid_compile::methods::Settings;

@@ -35,11 +35,11 @@ pub(super) fn ablation_cam(
             arrays.push((layer.clone(), without(&given, row, some)?));
             let ablated = evaluator.scores(&arrays, some.len())?;
             for (aims, weights) in aims.iter().zip(&mut weights) {
-                let whole = f64::from(aims[row].score(scores.row(row)));
+                let whole = f64::from(aims[row].score(&scores.row(row)));
                 // By the magnitude: divided by a negative score the map would show what speaks against the target.
                 let share = if whole.abs() > 0.0 { whole.abs() } else { 1.0 };
                 for (channel, scores) in some.iter().zip(ablated.rows()) {
-                    weights[*channel] = (whole - f64::from(aims[row].score(scores))) / share;
+                    weights[*channel] = (whole - f64::from(aims[row].score(&scores))) / share;
                 }
             }
         }

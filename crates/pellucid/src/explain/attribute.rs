@@ -49,7 +49,7 @@ impl Run<'_> {
         aims: &[Vec<Aim>],
     ) -> Result<Vec<Attribution>, Error> {
         if matches!(self.chosen.definition.form, Form::Host) {
-            return self.from_outside(evaluator, aims);
+            return self.attribute_from_outside(evaluator, aims);
         }
         match self.method.points {
             Points::Once => {
@@ -83,7 +83,9 @@ impl Run<'_> {
                 };
                 self.sampled(evaluator, &sampling, aims)
             }
-            Points::Background { samples, noise } => self.from_background(evaluator, samples, noise, aims),
+            Points::Background { samples, noise } => {
+                self.attribute_over_background(evaluator, samples, noise, aims)
+            }
         }
     }
 
@@ -96,11 +98,11 @@ impl Run<'_> {
 
     /// The scores of the batch's rows under one target.
     fn scores(&self, aims: &[Aim]) -> Array1<f32> {
-        self.prediction.scores.rows().into_iter().zip(aims).map(|(row, aim)| aim.score(row)).collect()
+        self.prediction.scores.rows().into_iter().zip(aims).map(|(row, aim)| aim.score(&row)).collect()
     }
 
     /// Methods that evaluate the model from outside.
-    fn from_outside(
+    fn attribute_from_outside(
         &self,
         evaluator: &mut Evaluator<'_>,
         aims: &[Vec<Aim>],
@@ -203,7 +205,7 @@ impl Run<'_> {
         Ok(finished.collect())
     }
 
-    fn from_background(
+    fn attribute_over_background(
         &self,
         evaluator: &mut Evaluator<'_>,
         samples: usize,
@@ -251,7 +253,7 @@ impl Run<'_> {
         }
         let mean = |row: usize, aim: &Aim| {
             let table = &tables[if same { 0 } else { row }];
-            let sum: f64 = table.rows().into_iter().map(|scores| f64::from(aim.score(scores))).sum();
+            let sum: f64 = table.rows().into_iter().map(|scores| f64::from(aim.score(&scores))).sum();
             #[expect(clippy::cast_possible_truncation, reason = "scores are float32")]
             {
                 (sum / background.count() as f64) as f32

@@ -105,12 +105,11 @@ impl Background {
                 let found = self.rows.iter().find(|(key, _)| key == name);
                 Ok((
                     name.clone(),
-                    match found {
-                        Some((_, rows)) => rows.clone(),
-                        None => {
-                            let one = array.rows(row..row + 1);
-                            super::evaluator::join(&vec![&one; self.count])?
-                        }
+                    if let Some((_, rows)) = found {
+                        rows.clone()
+                    } else {
+                        let one = array.rows(row..row + 1);
+                        super::evaluator::join(&vec![&one; self.count])?
                     },
                 ))
             })

@@ -60,12 +60,7 @@ pub struct Limits {
 
 impl Limits {
     pub(crate) fn engine_options(&self) -> EngineOptions {
-        EngineOptions {
-            engine: self.engine,
-            device: self.device,
-            threads: self.threads,
-            memory: self.memory,
-        }
+        EngineOptions { engine: self.engine, device: self.device, threads: self.threads, memory: self.memory }
     }
 }
 

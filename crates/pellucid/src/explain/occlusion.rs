@@ -97,7 +97,7 @@ pub(crate) fn occlude(
         for row in 0..rows {
             let here: Vec<Aim> = aims.iter().map(|aims| aims[row]).collect();
             let drops =
-                one_row(evaluator, (inputs, baselines), (name, windows), row, uncovered.row(row), &here)?;
+                one_row(evaluator, (inputs, baselines), (name, windows), row, &uncovered.row(row), &here)?;
             for (parts, drop) in parts.iter_mut().zip(drops) {
                 parts.push(drop);
             }
@@ -118,7 +118,7 @@ fn one_row(
     (inputs, baselines): (&Arrays, &Arrays),
     (name, windows): (&str, &[Window]),
     row: usize,
-    uncovered: ArrayView1<'_, f32>,
+    uncovered: &ArrayView1<'_, f32>,
     aims: &[Aim],
 ) -> Result<Vec<ArrayD<f32>>, Error> {
     let of = |arrays: &Arrays, name: &str| {
@@ -152,7 +152,7 @@ fn one_row(
         for (window, scores) in some.iter().zip(covered.rows()) {
             let place = place(window, false);
             for (total, aim) in totals.iter_mut().zip(aims) {
-                let drop = f64::from(aim.score(uncovered)) - f64::from(aim.score(scores));
+                let drop = f64::from(aim.score(uncovered)) - f64::from(aim.score(&scores));
                 total.slice_mut(place.as_slice()).mapv_inplace(|value| value + drop);
             }
             counts.slice_mut(place.as_slice()).mapv_inplace(|value| value + 1.0);

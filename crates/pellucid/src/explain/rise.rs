@@ -102,8 +102,11 @@ fn enlarged(values: &ArrayD<f64>, axis: usize, whole: usize, start: usize, size:
     ndarray::stack(Axis(axis), &views).unwrap_or_else(|_| values.clone())
 }
 
-/// Sums over masks of one row under one target, by input: Σ score · mask and Σ (score · mask)².
-struct Sums(Vec<(ArrayD<f64>, ArrayD<f64>)>);
+/// Sums over masks of one row, one target and one input: Σ score · mask and Σ (score · mask)².
+type Pair = (ArrayD<f64>, ArrayD<f64>);
+
+/// Those of one row under one target, by input.
+struct Sums(Vec<Pair>);
 
 /// Masks every float input at once, and weighs every mask by the score, for each target: `aims` are by target, then by
 /// row. Every row sees the same masks.
@@ -146,7 +149,7 @@ pub(crate) fn rise(
             let scores: Array2<f32> = evaluator.scores(&masked, some.len())?;
             for (aims, sums) in aims.iter().zip(&mut sums) {
                 for (masks, scores) in drawn.iter().zip(scores.rows()) {
-                    let score = f64::from(aims[row].score(scores));
+                    let score = f64::from(aims[row].score(&scores));
                     for (mask, (sum, squares)) in masks.iter().zip(&mut sums[row].0) {
                         ndarray::Zip::from(sum).and(squares).and(mask).for_each(|sum, square, mask| {
                             *sum += score * mask;
@@ -167,7 +170,7 @@ fn zeros(space: &[usize]) -> ArrayD<f64> {
 #[expect(clippy::cast_possible_truncation, reason = "attributions are float32")]
 fn finished(rows: &[Sums], masks: &Masks<'_>, spaces: &[(usize, Vec<usize>, bool)]) -> Result<Risen, Error> {
     let count = masks.samples as f64;
-    let stacked = |of: &dyn Fn(&(ArrayD<f64>, ArrayD<f64>)) -> ArrayD<f64>| {
+    let stacked = |of: &dyn Fn(&Pair) -> ArrayD<f64>| {
         spaces
             .iter()
             .enumerate()
@@ -181,7 +184,7 @@ fn finished(rows: &[Sums], masks: &Masks<'_>, spaces: &[(usize, Vec<usize>, bool
             })
             .collect::<Result<Vec<_>, Error>>()
     };
-    let error = |(sum, squares): &(ArrayD<f64>, ArrayD<f64>)| {
+    let error = |(sum, squares): &Pair| {
         let mut error = squares.clone();
         error.zip_mut_with(sum, |square, sum| {
             let variance = (*square - sum * sum / count).max(0.0) / (count - 1.0);
@@ -261,8 +264,8 @@ mod tests {
     #[test]
     fn numbers_of_a_vector_are_cells() {
         let mask = masks(&[7]).mask(&[30], true, 0, 0);
-        assert!(mask.iter().all(|value| *value == 0.0 || *value == 1.0));
-        assert!(mask.iter().any(|value| *value == 0.0) && mask.iter().any(|value| *value == 1.0));
+        assert!(mask.iter().all(|value| [0.0, 1.0].contains(value)));
+        assert!(mask.iter().any(|value| *value < 0.5) && mask.iter().any(|value| *value > 0.5));
     }
 
     #[test]

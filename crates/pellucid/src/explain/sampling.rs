@@ -262,7 +262,9 @@ mod tests {
         let values = [1e6 + 1.0, 1e6 + 2.5, 1e6 - 0.5, 1e6 + 4.0, 1e6 + 0.25];
         let array = |value: f64| ndarray::arr0(value).into_dyn();
         let mut moments = Moments::new(array(values[0]), true);
-        values.iter().for_each(|value| moments.add(&array(*value)));
+        for value in values {
+            moments.add(&array(value));
+        }
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
         let central = |power: i32| values.iter().map(|value| (value - mean).powi(power)).sum::<f64>() / n;

@@ -48,7 +48,7 @@ pub(super) fn score_cam(
             }
             let found = evaluator.scores(&arrays, some.len())?;
             for (aims, scores) in aims.iter().zip(&mut scores) {
-                scores.extend(found.rows().into_iter().map(|found| f64::from(aims[row].score(found))));
+                scores.extend(found.rows().into_iter().map(|found| f64::from(aims[row].score(&found))));
             }
         }
         for (maps, scores) in maps.iter_mut().zip(&scores) {

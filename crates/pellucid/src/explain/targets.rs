@@ -199,7 +199,7 @@ impl Aim {
     }
 
     /// Its score among those of a row's classes.
-    pub(crate) fn score(self, row: ndarray::ArrayView1<'_, f32>) -> f32 {
+    pub(crate) fn score(self, row: &ndarray::ArrayView1<'_, f32>) -> f32 {
         let of = |class: usize| row.get(class).copied().unwrap_or(f32::NAN);
         self.minus.map_or_else(|| of(self.of), |minus| of(self.of) - of(minus))
     }

@@ -131,8 +131,7 @@ pub fn predict_files(
     let mut predictor = Predictor::new(model, &files.shapes(), score, limits, &quiet)?;
     let all = files.len();
     // An `.npy` file holds the scores alone, an `.npz` file every output.
-    let (tables, alone): (Vec<_>, Vec<_>) =
-        outputs.by_rows().partition(|(_, format)| *format == Format::Npz);
+    let (tables, alone): (Vec<_>, Vec<_>) = outputs.by_rows().partition(|(_, format)| *format == Format::Npz);
     let (mut tables, mut alone) = (Sink::of(&tables), Sink::of(&alone));
     let mut first = None;
     for start in (0..all).step_by(predictor.wave().max(1)) {

@@ -1,6 +1,6 @@
 //! A verification as text and as JSON.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,8 @@ pub(super) fn verdict(found: &Verification) -> String {
         found.partings.iter().map(|parting| sentence(parting, &found.measure)).collect::<Vec<_>>().join("; ")
     };
     if !missing.is_empty() {
-        text.push_str(&format!("; no engine gives its {}", missing.join(" or ")));
+        // Writing to a String never fails.
+        let _ = write!(text, "; no engine gives its {}", missing.join(" or "));
     }
     text
 }
@@ -34,10 +35,11 @@ fn sentence(parting: &Parting, measure: &str) -> String {
         Some(place) => {
             let whose = if place.of_model { "the model" } else { "its derivative" };
             let named = if place.node.is_empty() { String::new() } else { format!(" {:?}", place.node) };
-            text.push_str(&format!(
+            let _ = write!(
+                text,
                 ", first at {} node{named} of {whose}, whose value {:?} differs by {:.1e}",
                 place.operator, place.value, place.difference
-            ));
+            );
         }
         None => text.push_str(", at no single node"),
     }

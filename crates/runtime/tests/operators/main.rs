@@ -5,9 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod case;
+mod elementwise;
 #[path = "../engines/mod.rs"]
 mod engines;
-mod elementwise;
 mod layout;
 mod reductions;
 mod spatial;
