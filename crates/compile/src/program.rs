@@ -189,7 +189,7 @@ pub struct Split {
 ///
 /// The program gives score and readout at whatever point it is fed. With one point that is the attribution; else the
 /// host takes the statistic over the points, of readouts multiplied by the difference from the baseline where the
-/// method's is [`Readout::TimesDifference`](crate::Readout::TimesDifference).
+/// method's is [`Readout::TimesDifference`].
 pub fn program(graph: &Graph, method: &Method, request: &Request) -> Result<Program> {
     let scored = score::find(graph, request.output.as_deref())?;
     let collected = collected(graph, method, request, &scored)?;
