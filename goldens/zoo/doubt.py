@@ -13,16 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from networks import ROWS, images
 
-# An input on which rounding turns fewer units than this, as is to be expected, is as good as any.
-CLEAR = 0.02
-# Where more are to be expected on average, every input has such units, and none is worth looking for.
-HOPELESS = 4
-# Most inputs that are looked at, and how many before one may give up.
-CANDIDATES = 96
-ENOUGH = 32
-# Between these on average, chance decides much: the errors of eight inputs differ by more than what is to be found.
-CHANCE = (0.2, 6)
-MANY_ROWS = 32
+# How many images are looked at, always: of so many, the eight with the fewest units in doubt are taken.
+CANDIDATES = 48
 
 aten = torch.ops.aten
 
@@ -92,28 +84,7 @@ def in_doubt(network, wide, x):
 
 
 def inputs(network, wide, size, name):
-    """Eight inputs with few units in doubt where there are such, or more; and how many units each has."""
-    found = []
-
-    def look():
-        x = images(1, size, name, len(found))
-        found.append((in_doubt(network, wide, x), len(found), x))
-
-    def chosen(rows):
-        while len(found) < rows:
-            look()
-        best = sorted(found, key=lambda entry: entry[:2])[:rows]
-        return torch.cat([x for _, _, x in best]), [doubt for doubt, _, _ in best]
-
-    while len(found) < CANDIDATES:
-        look()
-        if len(found) == ROWS and sum(doubt for doubt, _, _ in found) > HOPELESS * ROWS:
-            break
-        if len(found) == ENOUGH and sum(doubt < CHANCE[0] for doubt, _, _ in found) < 2:
-            break
-        if sum(doubt < CLEAR for doubt, _, _ in found) == ROWS:
-            break
-    x, units = chosen(ROWS)
-    if CHANCE[0] < sum(units) / ROWS < CHANCE[1]:
-        x, units = chosen(MANY_ROWS)
-    return x, units, len(found)
+    """The eight of the first `CANDIDATES` images with the fewest units in doubt, and how many units each has."""
+    candidates = [images(1, size, name, index) for index in range(CANDIDATES)]
+    found = sorted((in_doubt(network, wide, x), index) for index, x in enumerate(candidates))[:ROWS]
+    return torch.cat([candidates[index] for _, index in found]), [doubt for doubt, _ in found]

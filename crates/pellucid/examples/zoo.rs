@@ -300,10 +300,10 @@ fn table(work: &Path) -> Result<String> {
     )?;
     writeln!(
         text,
-        "| network, file | millions of parameters | logits | gradient | inputs | in doubt | PyTorch float32 | nodes | coverage | layer of `grad-cam` | {} | passes |",
+        "| network, file | millions of parameters | logits | gradient | in doubt | PyTorch float32 | nodes | coverage | layer of `grad-cam` | {} | passes |",
         names.join(" | "),
     )?;
-    writeln!(text, "|---|--:|--:|--:|--:|--:|---|--:|--:|---|{}---|", "---|".repeat(names.len()))?;
+    writeln!(text, "|---|--:|--:|--:|--:|---|--:|--:|---|{}---|", "---|".repeat(names.len()))?;
     text.push_str(&rows);
     if !failures.is_empty() {
         writeln!(text, "\n## What does not pass\n\n{}", failures.join("\n"))?;
@@ -322,12 +322,11 @@ fn table(work: &Path) -> Result<String> {
 /// The line of a network, above its files.
 fn heading(reference: &Reference, engines: usize) -> String {
     format!(
-        "| **{}** | {:.1} | {:.2} | {:.2} | {} | {} | {} | | | |{}\n",
+        "| **{}** | {:.1} | {:.2} | {:.2} | {} | {} | | | |{}\n",
         reference.network,
         reference.parameters as f64 / 1e6,
         reference.scales["logits"],
         reference.scales["gradient_norm"],
-        reference.float32.logits.len(),
         match median(&reference.units_in_doubt) {
             units if units < 0.1 => "0".to_owned(),
             units => format!("{units:.1}"),
@@ -343,7 +342,7 @@ fn row(reference: &Reference, variant: &str, found: &Found, engines: &[&str]) ->
         engines.iter().map(|name| judge(found.engines.get(*name), &reference.float32)).collect();
     let right = found.problems.is_empty() && found.covered >= 1.0 && verdicts.iter().all(|(_, right)| *right);
     let row = format!(
-        "| {variant} | | | | | | | {} | {:.0} % | `{}` | {} | {} |\n",
+        "| {variant} | | | | | | {} | {:.0} % | `{}` | {} | {} |\n",
         found.nodes,
         100.0 * found.covered,
         found.layer.as_deref().unwrap_or("none"),
@@ -399,8 +398,8 @@ nodes on the way of the gradient that a rule passes; the layer is what `grad-cam
 
 The gradient of a network with rectifiers jumps: where rounding takes a unit to the other side of its kink, a right
 program's gradient differs by 10⁻³ to 10⁻², any other time by 10⁻⁶. *in doubt* is how many units of an input rounding
-is expected to turn, the median; inputs were chosen to have none where such were found, by PyTorch's float32 and float64
-alone, and are more than eight where chance decides (`goldens/zoo/README.md`).
+is expected to turn, the median; the inputs are, of the first 48 images, the eight with the fewest, by PyTorch's float32 and
+float64 alone (`goldens/zoo/README.md`).
 
 ";
 
