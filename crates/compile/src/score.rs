@@ -286,6 +286,8 @@ fn ranked(y: Var<'_>, classes: usize, rank: usize) -> Result<Var<'_>> {
             rank + 1
         )));
     }
+    // What is not a number ranks last.
+    let y = y.builder().op("IsNaN", &[y], &[]).choose(y.scalar(f64::NEG_INFINITY), y);
     if rank == 0 {
         let attributes = [("axis", Attribute::Int(1)), ("keepdims", Attribute::Int(0))];
         return Ok(y.builder().op("ArgMax", &[y], &attributes));

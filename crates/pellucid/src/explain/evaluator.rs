@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn, concatenate};
-use pellucid_compile::{Method, Program, Request, program};
+use pellucid_compile::{Method, Program, Request, Target, program};
 use pellucid_graph::Graph;
 use pellucid_runtime::{Options as EngineOptions, Session, largest_batch, open};
 
@@ -241,8 +241,10 @@ pub(crate) struct Evaluator<'p> {
     /// What several targets share of a forward pass; `None` where memory is limited: they are then run one by one, so
     /// that no more is held at once than one run takes.
     boundary: Option<Vec<String>>,
-    /// Passes that were computed together with the predictions, and what they explain.
-    ready: Option<(Vec<Vec<Aim>>, Vec<Passed>)>,
+    /// Whether the graph picks each row's class itself, by its rank.
+    pub(crate) ranks: bool,
+    /// The pass that was computed together with the predictions, and what it explains where that was known before.
+    ready: Option<(Option<Vec<Aim>>, Passed)>,
 }
 
 /// What one pass gives: the score of each row and, for each collected value, the readout.
@@ -266,7 +268,8 @@ impl<'p> Evaluator<'p> {
         let outputs: Vec<&str> = program.attributions.iter().map(|(_, output)| output.as_str()).collect();
         let runner = Runner::new(&program.graph, &outputs, limits, progress)?;
         let boundary = limits.memory.is_none().then(|| program.boundary());
-        Ok(Self { program, runner, boundary, ready: None })
+        let ranks = matches!(request.target, Target::Rank(_));
+        Ok(Self { program, runner, boundary, ranks, ready: None })
     }
 
     /// Rows that are worth preparing at once.
@@ -285,20 +288,23 @@ impl<'p> Evaluator<'p> {
     }
 
     /// As [`Evaluator::run`], and in the same run the pass of `rows` for `aims`, one target whose classes are known
-    /// before the model has said anything. The next [`Evaluator::pass`], which must be of the same rows, finds it.
+    /// before the model has said anything, or, without them, for the classes that the graph picks. The next
+    /// [`Evaluator::pass`], which must be of the same rows, finds it.
     pub(crate) fn run_with_pass(
         &mut self,
         rows: &Arrays,
-        aims: &[Aim],
+        aims: Option<&[Aim]>,
+        count: usize,
         wanted: &[&str],
     ) -> Result<Vec<Array>, Error> {
         let names = self.passed_names();
         let all: Vec<&str> = wanted.iter().copied().chain(names.iter().map(String::as_str)).collect();
-        let inputs: Arrays = rows.iter().cloned().chain(self.targets(aims)?).collect();
-        let mut found = self.runner.run(&inputs, aims.len(), &all)?;
-        self.runner.backwards += aims.len() as u64;
+        let targets = aims.map_or_else(|| Ok(Vec::new()), |aims| self.targets(aims))?;
+        let inputs: Arrays = rows.iter().cloned().chain(targets).collect();
+        let mut found = self.runner.run(&inputs, count, &all)?;
+        self.runner.backwards += count as u64;
         let passed = self.passed(found.split_off(wanted.len()));
-        self.ready = Some((vec![aims.to_vec()], vec![passed]));
+        self.ready = Some((aims.map(<[Aim]>::to_vec), passed));
         Ok(found)
     }
 
@@ -312,8 +318,10 @@ impl<'p> Evaluator<'p> {
     /// Scores and readouts of `rows` for each of some targets: `aims` are by target, then by row. Several targets share
     /// the forward pass.
     pub(crate) fn pass(&mut self, rows: &Arrays, aims: &[Vec<Aim>]) -> Result<Vec<Passed>, Error> {
-        if let Some((_, passed)) = self.ready.take().filter(|(known, _)| known == aims) {
-            return Ok(passed);
+        if let Some((known, passed)) = self.ready.take()
+            && known.is_none_or(|known| *aims == [known])
+        {
+            return Ok(vec![passed]);
         }
         let count = aims.first().map_or(0, Vec::len);
         let names = self.passed_names();
@@ -425,7 +433,6 @@ pub(crate) fn join(parts: &[&Array]) -> Result<Array, Error> {
 
 #[cfg(test)]
 mod tests {
-    use pellucid_compile::Target;
     use pellucid_testkit::golden;
 
     use super::*;

@@ -70,12 +70,13 @@ impl<'a> Explainer<'a> {
         let chosen = Chosen::new(options)?;
         let method = chosen.method()?;
         let graph = bound(model.graph(), shapes)?;
-        let contrast = options.choices().iter().any(TargetChoice::is_contrast);
-        let request = Request {
-            target: if contrast { Compiled::InputContrast } else { Compiled::Input },
-            output: options.score.clone(),
-            layer: chosen.layer.clone(),
+        let choices = options.choices();
+        let target = match choices.as_slice() {
+            _ if choices.iter().any(TargetChoice::is_contrast) => Compiled::InputContrast,
+            [choice] if looks_once(&chosen, &method) => choice.rank().map_or(Compiled::Input, Compiled::Rank),
+            _ => Compiled::Input,
         };
+        let request = Request { target, output: options.score.clone(), layer: chosen.layer.clone() };
         let baseline = match &options.baseline {
             Baseline::File(path) => Baseline::Given(npy::read_arrays(path)?),
             other => other.clone(),
@@ -126,7 +127,7 @@ impl<'a> Explainer<'a> {
         let arrays: Arrays = inputs.arrays().to_vec();
         let choices = self.options.choices();
         let known = self.known(&choices, inputs.len(), place)?;
-        let prediction = predicted(self.model, &mut self.evaluator, &arrays, inputs.len(), known.as_deref())?;
+        let prediction = predicted(self.model, &mut self.evaluator, &arrays, inputs.len(), &known)?;
         let classes = self.evaluator.program.classes;
         let aims = choices
             .iter()
@@ -175,17 +176,22 @@ impl<'a> Explainer<'a> {
         Ok(explanation)
     }
 
-    /// What is explained of each row, where one target is given whose classes do not depend on the scores and the
-    /// method looks at the inputs alone: then one run gives prediction and attribution.
-    fn known(&self, choices: &[TargetChoice], rows: usize, place: Place) -> Result<Option<Vec<Aim>>, Error> {
-        let compiled = matches!(self.chosen.definition.form, Form::Compiled(_));
-        let [choice] = choices else { return Ok(None) };
-        if choice.needs_scores() || !compiled || self.method.points != Points::Once {
-            return Ok(None);
+    /// What is known of the classes before the model has said anything: where the graph ranks them itself, or one
+    /// target is given whose classes do not depend on the scores, one run gives prediction and attribution.
+    fn known(&self, choices: &[TargetChoice], rows: usize, place: Place) -> Result<Known, Error> {
+        if !looks_once(&self.chosen, &self.method) {
+            return Ok(Known::Nothing);
+        }
+        let [choice] = choices else { return Ok(Known::Nothing) };
+        if self.evaluator.ranks {
+            return Ok(Known::Ranked);
+        }
+        if choice.needs_scores() {
+            return Ok(Known::Nothing);
         }
         let classes = self.evaluator.program.classes;
         let unknown = Prediction::new(Vec::new(), Array2::zeros((rows, 0)), Unit::Raw, None);
-        aims(self.model, &unknown, choice, classes, place).map(Some)
+        aims(self.model, &unknown, choice, classes, place).map(Known::Aims)
     }
 
     /// What should be known of a run of `rows` rows, once it is done.
@@ -231,20 +237,34 @@ impl<'a> Explainer<'a> {
     }
 }
 
+/// What is known of the classes that are explained before the model is run.
+enum Known {
+    Nothing,
+    /// The graph picks them by their scores.
+    Ranked,
+    Aims(Vec<Aim>),
+}
+
+/// Whether a method is a compiled one that looks at the inputs alone.
+fn looks_once(chosen: &Chosen, method: &Method) -> bool {
+    matches!(chosen.definition.form, Form::Compiled(_)) && method.points == Points::Once
+}
+
 fn predicted(
     model: &Model,
     evaluator: &mut Evaluator<'_>,
     arrays: &Arrays,
     rows: usize,
-    known: Option<&[Aim]>,
+    known: &Known,
 ) -> Result<Prediction, Error> {
     let names = evaluator.program.predictions.clone();
     let scored = evaluator.program.scored.clone();
     let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
     wanted.push(&scored);
     let mut results = match known {
-        Some(aims) => evaluator.run_with_pass(arrays, aims, &wanted)?,
-        None => evaluator.run(arrays, rows, &wanted)?,
+        Known::Aims(aims) => evaluator.run_with_pass(arrays, Some(aims), rows, &wanted)?,
+        Known::Ranked => evaluator.run_with_pass(arrays, None, rows, &wanted)?,
+        Known::Nothing => evaluator.run(arrays, rows, &wanted)?,
     };
     let scores = results.pop();
     let unit = unit_of(model, &scored, evaluator.program.unit);
@@ -311,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_is_given_costs_one_run() {
+    fn a_class_that_is_given_or_ranked_costs_one_run() {
         let top = explained(vec![TargetChoice::Top]);
         let classes: Vec<usize> = top.explained[0].targets.iter().map(|target| target.index).collect();
         let rows = u64::try_from(classes.len()).unwrap();
@@ -320,6 +340,11 @@ mod tests {
         assert_eq!(given.explained[0].attribution.score, top.explained[0].attribution.score);
         assert_eq!(given.prediction.scores, top.prediction.scores);
         assert_eq!(given.explained[0].attribution.evaluations, rows);
-        assert_eq!(top.explained[0].attribution.evaluations, 2 * rows);
+        assert_eq!(top.explained[0].attribution.evaluations, rows);
+        let second = explained(vec![TargetChoice::Rank(1)]);
+        let classes = second.explained[0].targets.iter().map(|target| target.index).collect();
+        let both = explained(vec![TargetChoice::Top, TargetChoice::Rows(classes)]);
+        assert_eq!(second.explained[0].attribution.values, both.explained[1].attribution.values);
+        assert_eq!(second.explained[0].attribution.evaluations, rows);
     }
 }

@@ -107,6 +107,15 @@ impl TargetChoice {
         }
     }
 
+    /// Its rank by the scores, where it is one class of a rank.
+    pub(crate) fn rank(&self) -> Option<usize> {
+        match self {
+            Self::Top => Some(0),
+            Self::Rank(rank) => Some(*rank),
+            _ => None,
+        }
+    }
+
     /// Whether it is one score less another.
     pub(crate) fn is_contrast(&self) -> bool {
         matches!(self, Self::Contrast(..))

@@ -223,11 +223,9 @@ fn turn(r: &mut Rewrite<'_>, weight: ValueId, group: i64) -> Step<ValueId> {
     let order: Vec<i64> = [0, 2, 1].into_iter().chain(3..whole(split.len())).collect();
     let y = r.transpose(y, &order)?;
     let target: Vec<i64> = target.into_iter().map(whole).collect();
-    let mut y = r.reshape(y, &target)?;
-    for axis in (2..target.len()).filter(|axis| target[*axis] > 1) {
-        y = r.slice(y, axis, -1, i64::MIN, -1)?;
-    }
-    Ok(y)
+    let y = r.reshape(y, &target)?;
+    let axes: Vec<usize> = (2..target.len()).filter(|axis| target[*axis] > 1).collect();
+    if axes.is_empty() { Ok(y) } else { r.mirror(y, &axes) }
 }
 
 /// Depth taken apart: every kernel slice transposes all input slices, and its images land `stride` apart.

@@ -439,6 +439,17 @@ impl<'a> Rewrite<'a> {
         self.op("Slice", &[x, start, end, axis, step])
     }
 
+    /// The elements of some axes in reverse order: one pass over them, however many axes there are.
+    pub(super) fn mirror(&mut self, x: ValueId, axes: &[usize]) -> Step<ValueId> {
+        let ones = vec![-1; axes.len()];
+        let start = self.integers(&ones)?;
+        let end = self.integers(&vec![i64::MIN; axes.len()])?;
+        let step = self.integers(&ones)?;
+        let axes: Vec<i64> = axes.iter().map(|axis| whole(*axis)).collect();
+        let axes = self.integers(&axes)?;
+        self.op("Slice", &[x, start, end, axes, step])
+    }
+
     /// Pads one axis with `value`.
     pub(super) fn pad(&mut self, x: ValueId, axis: usize, begin: i64, end: i64, value: f32) -> Step<ValueId> {
         if begin == 0 && end == 0 {
