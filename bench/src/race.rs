@@ -43,10 +43,12 @@ pub(crate) fn race(options: &Race) -> Result<(), Error> {
         Arena::new(options, &places, network)?.race(&mut clock, &mut results)?;
         start_to_heatmap(options, &places, network, &mut clock, &mut results)?;
         memory(options, &places, network, &mut results)?;
+        // A race that is stopped has written what it found until then.
+        results.seconds = clock.start.elapsed().as_secs_f64();
+        results.load_after = machine::load();
+        report::write(options, &results)?;
     }
-    results.seconds = clock.start.elapsed().as_secs_f64();
-    results.load_after = machine::load();
-    report::write(options, &results)
+    Ok(())
 }
 
 /// Has prepare.py write what is missing.
