@@ -1,4 +1,4 @@
-"""Captum on PyTorch, one command a line: the other side of the race.
+"""Captum and Zennit on PyTorch, one command a line: the other side of the race.
 
     python rival.py FOLDER
 
@@ -25,6 +25,8 @@ class Rival:
     def __init__(self, folder):
         self.folder = Path(folder)
         self.seen = None
+        # What undoes what a method did to the network.
+        self.restore = None
 
     def load(self, command):
         import numpy
@@ -145,7 +147,26 @@ class Rival:
 
             count = 1 + -(-(x.shape[2] - window) // stride)
             return occlude, count * count
+        if command["method"] == "deeplift":
+            # Captum refuses a module that is called twice, as torchvision's rectifiers are.
+            lift = attr.DeepLift(networks.unshared(self.network))
+            return lambda: lift.attribute(x, baselines=torch.zeros_like(x), target=target), 1
+        if command["method"] == "lrp-epsilon-plus":
+            return self.propagated(x, target, settings["epsilon"]), 1
         raise ValueError(command["method"])
+
+    def propagated(self, x, target, epsilon):
+        """Zennit's composite; its hooks and the folded normalisations are set up before the time is taken."""
+        import torch
+        from zennit.attribution import Gradient
+        from zennit.composites import EpsilonPlus
+        from zennit.torchvision import ResNetCanonizer
+
+        attributor = Gradient(self.network, EpsilonPlus(epsilon=epsilon, canonizers=[ResNetCanonizer()]))
+        attributor.__enter__()
+        self.restore = lambda: attributor.__exit__(None, None, None)
+        one_hot = torch.nn.functional.one_hot(target, 1000).to(x.dtype)
+        return lambda: attributor(x, lambda logits: logits * one_hot)[1]
 
     def smoothed(self, x, target, path):
         """The mean gradient at `x` with each sample of a file's noise."""
@@ -175,6 +196,9 @@ class Rival:
         start = time.perf_counter()
         found = attribute()
         seconds = time.perf_counter() - start
+        if self.restore is not None:
+            self.restore()
+            self.restore = None
         fields = {}
         if self.seen is not None:
             self.save_noise(command["points"], x)
@@ -217,7 +241,7 @@ def versions():
 
     import torch
 
-    found = {name: importlib.metadata.version(name) for name in ("torch", "torchvision", "captum", "numpy")}
+    found = {name: importlib.metadata.version(name) for name in ("torch", "torchvision", "captum", "zennit", "numpy")}
     found["python"] = ".".join(map(str, sys.version_info[:3]))
     found["cpu capability"] = torch.backends.cpu.get_cpu_capability()
     return found

@@ -34,11 +34,18 @@ pub(crate) struct Case {
     pub(crate) forward_only: bool,
     /// Whether both sides must see the same random numbers to agree.
     pub(crate) random: bool,
+    /// The only network it is raced on, where the other side cannot pass the others.
+    only: Option<&'static str>,
 }
 
 impl Case {
     pub(crate) fn settings(&self) -> Value {
         (self.settings)()
+    }
+
+    /// Whether it is raced on a network.
+    pub(crate) fn is_on(&self, network: &str) -> bool {
+        self.only.is_none_or(|only| only == network)
     }
 
     /// The command that runs it.
@@ -51,7 +58,7 @@ impl Case {
 }
 
 /// Every method of the race.
-pub(crate) const CASES: [Case; 5] = [
+pub(crate) const CASES: [Case; 7] = [
     Case {
         method: "gradient",
         title: "gradient",
@@ -59,6 +66,7 @@ pub(crate) const CASES: [Case; 5] = [
         evaluations: 1.0,
         forward_only: false,
         random: false,
+        only: None,
     },
     Case {
         method: "grad-cam",
@@ -67,6 +75,7 @@ pub(crate) const CASES: [Case; 5] = [
         evaluations: 0.5,
         forward_only: false,
         random: false,
+        only: None,
     },
     Case {
         method: "integrated-gradients",
@@ -75,6 +84,7 @@ pub(crate) const CASES: [Case; 5] = [
         evaluations: 50.0,
         forward_only: false,
         random: false,
+        only: None,
     },
     Case {
         method: "smoothgrad",
@@ -83,6 +93,7 @@ pub(crate) const CASES: [Case; 5] = [
         evaluations: 20.0,
         forward_only: false,
         random: true,
+        only: None,
     },
     Case {
         method: "occlusion",
@@ -91,5 +102,24 @@ pub(crate) const CASES: [Case; 5] = [
         evaluations: 70.0,
         forward_only: true,
         random: false,
+        only: None,
+    },
+    Case {
+        method: "lrp-epsilon-plus",
+        title: "LRP, epsilon plus (Zennit)",
+        settings: || json!({"epsilon": 1e-6}),
+        evaluations: 1.0,
+        forward_only: false,
+        random: false,
+        only: Some("resnet50"),
+    },
+    Case {
+        method: "deeplift",
+        title: "DeepLIFT, rescale",
+        settings: || json!({}),
+        evaluations: 1.0,
+        forward_only: false,
+        random: false,
+        only: Some("resnet50"),
     },
 ];

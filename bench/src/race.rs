@@ -76,7 +76,7 @@ impl Clock {
         let mut left = 0.0;
         for network in &options.networks {
             for batch in &options.batches {
-                left += chosen(options).map(|case| weight(network, case, *batch)).sum::<f64>();
+                left += chosen(options, network).map(|case| weight(network, case, *batch)).sum::<f64>();
             }
             left += EQUAL_ERROR * cost(network) + HEATMAPS * cost(network);
         }
@@ -118,8 +118,10 @@ fn weight(network: &str, case: &Case, batch: usize) -> f64 {
     cost(network) * (20.0 + case.evaluations) * batch as f64
 }
 
-fn chosen(options: &Race) -> impl Iterator<Item = &'static Case> {
-    CASES.iter().filter(|case| options.methods.is_empty() || options.methods.iter().any(|m| m == case.method))
+fn chosen<'a>(options: &'a Race, network: &'a str) -> impl Iterator<Item = &'static Case> + use<'a> {
+    let asked =
+        |case: &&Case| options.methods.is_empty() || options.methods.iter().any(|m| m == case.method);
+    CASES.iter().filter(|case| case.is_on(network)).filter(asked)
 }
 
 /// Everybody who races on one network.
@@ -188,7 +190,7 @@ impl<'a> Arena<'a> {
             results.versions = report::versions(&answer);
         }
         self.calibrate()?;
-        for case in chosen(self.options) {
+        for case in chosen(self.options, self.network) {
             let mut own = None;
             for batch in self.options.batches.clone() {
                 let line = self.case(case, batch, &mut own, clock)?;
