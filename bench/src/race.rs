@@ -119,8 +119,7 @@ fn weight(network: &str, case: &Case, batch: usize) -> f64 {
 }
 
 fn chosen<'a>(options: &'a Race, network: &'a str) -> impl Iterator<Item = &'static Case> + use<'a> {
-    let asked =
-        |case: &&Case| options.methods.is_empty() || options.methods.iter().any(|m| m == case.method);
+    let asked = |case: &&Case| options.methods.is_empty() || options.methods.iter().any(|m| m == case.method);
     CASES.iter().filter(|case| case.is_on(network)).filter(asked)
 }
 

@@ -5,7 +5,8 @@
 
 `WORK/NAME/reference.npz`: `input` [8, 3, h, w] float32, `target` [8] int64 (the class of the
 highest logit), `logits` [8, classes] and `gradient` [8, 3, h, w] of the target's logit, float64.
-`WORK/NAME/reference.json`: scales, errors of PyTorch's float32 for each row, versions.
+`WORK/NAME/reference.json`: scales, errors of PyTorch's float32 for each row, those with other roundings of the
+parameters, versions.
 `WORK/NAME/EXPORTER[.dynamic][.unfolded].onnx`. What is there already is kept.
 """
 
@@ -51,17 +52,39 @@ def relative(found, wanted):
     return (difference / wanted.flatten(1).norm(dim=1)).tolist()
 
 
+# How often PyTorch's float32 is asked again with other roundings of the parameters.
+ROUNDINGS = 4
+
+
+def rounded(network, *words):
+    """The network with every parameter and statistic off by about a rounding, as the exporters' folding leaves them."""
+    network = copy.deepcopy(network)
+    draw = generator("rounded", *words)
+    for tensor in [*network.parameters(), *network.buffers()]:
+        if tensor.is_floating_point():
+            factor = 1 + 2.0**-24 * torch.randn(tensor.shape, generator=draw, dtype=torch.float64)
+            tensor.copy_(tensor.double() * factor)
+    return network
+
+
+def errors(network, x, logits, target, gradient):
+    """Those of a float32 network, of each row."""
+    logits32, _, gradient32 = explained(network, x, target)
+    return {"logits": relative(logits32, logits), "gradient": relative(gradient32, gradient)}
+
+
 def reference(name, network, size):
     """Arrays and figures of a network whose weights are float32 numbers."""
     wide = copy.deepcopy(network).double()
     x, units = doubt.inputs(network, wide, size, name)
     logits, target, gradient = explained(wide, x.double())
-    logits32, _, gradient32 = explained(network, x, target)
+    exact = (x, logits, target, gradient)
     figures = {
         "network": name,
         "parameters": sum(tensor.numel() for tensor in [*network.parameters(), *network.buffers()] if tensor.dim()),
         "scales": require_order_one(name, logits, gradient),
-        "float32": {"logits": relative(logits32, logits), "gradient": relative(gradient32, gradient)},
+        "float32": errors(network, *exact),
+        "rounded": [errors(rounded(network, name, seed), *exact) for seed in range(ROUNDINGS)],
         "units_in_doubt": units,
         "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__, "onnx": onnx.__version__},
     }
