@@ -75,7 +75,8 @@ pub struct Artefact {
 
 /// Compiles `method` to an artefact. The result may hold canonical operators: lower it before writing.
 pub fn artefact(graph: &Graph, method: &Method, options: &Options) -> Result<Artefact> {
-    let making = Making::new(graph, method, options)?;
+    let prepared = method.prepared(graph)?;
+    let making = Making::new(&prepared, method, options)?;
     match method.points {
         Points::Once => making.once(),
         Points::Path { quadrature: Quadrature::Adaptive { .. }, .. } => Err(CompileError::Setting(

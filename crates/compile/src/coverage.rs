@@ -6,7 +6,7 @@ use crate::error::{CompileError, Result};
 use crate::kind::Kind;
 use crate::method::Method;
 use crate::ops;
-use crate::program::{Request, collected, program};
+use crate::program::{Request, collected, compiled};
 use crate::score;
 use crate::walk::path;
 
@@ -58,10 +58,13 @@ impl Coverage {
 /// # Errors
 /// Only what keeps the way from being known: no output to explain, no such layer.
 pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Coverage> {
+    let graph = &*method.prepared(graph)?;
     let scored = score::find(graph, request.output.as_deref())?;
     let collected = collected(graph, method, request, &scored)?;
     let sought: &[ValueId] = if method.readout.takes_signal() { &collected } else { &[] };
-    let mut nodes: Vec<Met> = path(graph, &[scored.value], sought)
+    let passed = path(graph, &[scored.value], sought);
+    let plan = method.rules.plan(graph, &passed);
+    let mut nodes: Vec<Met> = passed
         .into_iter()
         .map(|id| {
             let node = graph.node(id);
@@ -73,14 +76,14 @@ pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Cov
                 operator: node.operator.clone(),
                 output: output.map_or_else(String::new, |id| graph.value(*id).name.clone()),
                 kind,
-                rule: kind.map(|kind| method.rules.rule(kind).name()),
+                rule: kind.map(|_| plan.rule(id).rule.name()),
                 convention: operator.map_or("", |operator| operator.convention),
                 problem: operator.is_none().then(|| "no derivative is known".to_owned()),
             }
         })
         .collect();
     // What a derivative cannot do with this node's sizes and attributes shows only when it is built.
-    match program(graph, method, request) {
+    match compiled(graph, method, request) {
         Ok(_) => {}
         Err(CompileError::Unsupported(offences)) => {
             for offence in offences {

@@ -1,5 +1,11 @@
 //! A method as data: where the model is evaluated, how a signal travels back, what is read off.
 
+use std::borrow::Cow;
+
+use pellucid_graph::Graph;
+
+use crate::error::Result;
+use crate::passes;
 use crate::readout::Readout;
 use crate::rules::RuleMap;
 
@@ -88,13 +94,35 @@ pub enum Statistic {
     Variance,
 }
 
+/// What the walk starts from, at the score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seed {
+    /// 1: a signal is a derivative, or a factor that stands for one.
+    One,
+    /// The score: a signal is relevance, a share of the score.
+    Score,
+}
+
+/// What becomes of the graph before it is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prepare {
+    /// Nothing: the compiled graph begins with the model as it was loaded.
+    Nothing,
+    /// Batch normalisations are folded into the layers before them; the compiled graph begins with that model.
+    Fold,
+}
+
 /// A method.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Method {
     /// Where the model is evaluated.
     pub points: Points,
     /// What becomes of the readouts at the points.
     pub statistic: Statistic,
+    /// What becomes of the graph first.
+    pub prepare: Prepare,
+    /// What the walk starts from.
+    pub seed: Seed,
     /// How a signal travels back.
     pub rules: RuleMap,
     /// Whose signals are read.
@@ -108,13 +136,23 @@ impl Method {
     pub const GRADIENT: Self = Self {
         points: Points::Once,
         statistic: Statistic::Mean,
+        prepare: Prepare::Nothing,
+        seed: Seed::One,
         rules: RuleMap::GRADIENT,
         collect: Collect::Inputs,
         readout: Readout::Signal,
     };
 
     /// A layer as it is, without any derivative: what methods that evaluate the model from outside look at.
-    pub const LAYER: Self = Self { collect: Collect::Layer, readout: Readout::Value, ..Self::GRADIENT };
+    pub const LAYER: Self = Self {
+        points: Points::Once,
+        statistic: Statistic::Mean,
+        prepare: Prepare::Nothing,
+        seed: Seed::One,
+        rules: RuleMap::GRADIENT,
+        collect: Collect::Layer,
+        readout: Readout::Value,
+    };
 
     /// How many of `collected` values a readout is made of: the layer of a map is looked at, and not read itself.
     pub(crate) fn read(&self, collected: usize) -> usize {
@@ -127,9 +165,26 @@ impl Method {
         self.points.has_baseline()
             && !self.points.has_noise()
             && self.statistic == Statistic::Mean
+            && self.seed == Seed::One
             && self.rules.is_derivative()
             && self.collect == Collect::Inputs
             && self.readout == Readout::TimesDifference
+    }
+
+    /// Whether signals are relevance, shares of the score.
+    pub fn is_relevance(&self) -> bool {
+        self.seed == Seed::Score
+    }
+
+    /// The graph that is compiled: the model, or what [`Method::prepare`] makes of it.
+    ///
+    /// # Errors
+    /// A model whose parameters cannot be folded.
+    pub fn prepared<'a>(&self, graph: &'a Graph) -> Result<Cow<'a, Graph>> {
+        match self.prepare {
+            Prepare::Nothing => Ok(Cow::Borrowed(graph)),
+            Prepare::Fold => passes::fold_batch_normalization(graph).map(Cow::Owned),
+        }
     }
 
     /// The same at other points; `None` where the method has points of its own.

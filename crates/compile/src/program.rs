@@ -191,6 +191,12 @@ pub struct Split {
 /// host takes the statistic over the points, of readouts multiplied by the difference from the baseline where the
 /// method's is [`Readout::TimesDifference`].
 pub fn program(graph: &Graph, method: &Method, request: &Request) -> Result<Program> {
+    let prepared = method.prepared(graph)?;
+    compiled(&prepared, method, request)
+}
+
+/// [`program`] of a graph that is prepared.
+pub(crate) fn compiled(graph: &Graph, method: &Method, request: &Request) -> Result<Program> {
     let scored = score::find(graph, request.output.as_deref())?;
     let collected = collected(graph, method, request, &scored)?;
     let moved = moved(graph);
@@ -250,7 +256,12 @@ impl<'g> Pass<'g> {
         method: &Method,
     ) -> Result<Self> {
         let y = builder.var(scored.value);
-        let (score, seed) = aim.seed(y, scored.classes)?;
+        let (score, mut seed) = aim.seed(y, scored.classes)?;
+        if method.is_relevance() {
+            // Chosen, not multiplied: an infinite score of another class would make it NaN.
+            let asked = builder.op("Equal", &[seed, seed.scalar(0.0)], &[]);
+            seed = asked.choose(seed.scalar(0.0), seed * y);
+        }
         let (read, looked_at) = collected.split_at(method.read(collected.len()));
         let mut terms = method.readout.takes_terms().then(|| Terms::new(builder, read)).transpose()?;
         let seeds = [(scored.value, seed)];

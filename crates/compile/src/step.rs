@@ -21,6 +21,17 @@ pub struct Step<'g> {
     pub node: Node,
     pub(crate) signals: Vec<Option<Var<'g>>>,
     pub(crate) wanted: Vec<bool>,
+    /// A constant that the one node behind this one adds, for rules that count it as this node's own bias.
+    pub(crate) added: Option<Added<'g>>,
+}
+
+/// A constant added to a linear layer by the node behind it, as exporters write a layer with a bias.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Added<'g> {
+    /// What is added.
+    pub(crate) bias: Var<'g>,
+    /// Layer and constant together.
+    pub(crate) total: Var<'g>,
 }
 
 impl<'g> Step<'g> {
@@ -108,6 +119,44 @@ impl<'g> Step<'g> {
             Some(vjp) => vjp(self),
             None => Ok(vec![None; self.input_count()]),
         }
+    }
+
+    /// Whether an input depends on the model's input: what is not a signal is a weight, a bias, or a setting.
+    pub fn is_signal(&self, index: usize) -> bool {
+        self.node.input(index).is_some_and(|id| !self.builder.graph().value(id).fixed)
+    }
+
+    /// The input that a linear operator adds to its result, where the node has it: `bias` of a convolution.
+    pub fn bias(&self) -> Option<usize> {
+        self.operator.bias.filter(|index| self.node.input(*index).is_some())
+    }
+
+    /// The node again on other inputs, appended to the graph: values and weights may be replaced, and left-out ones
+    /// given. The new step has outputs of its own, no signal yet ([`Step::with_signal`]), and wants what this one does.
+    ///
+    /// Costs one evaluation of the node, and nothing where its outputs are not read.
+    pub fn replay(&self, inputs: &[Option<Var<'g>>]) -> Result<Self> {
+        let attributes: Vec<(&str, pellucid_graph::Attribute)> =
+            self.node.attributes.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        let outputs =
+            self.builder.ops(&self.node.operator, inputs, &attributes, self.node.outputs.len().max(1));
+        // A node that was refused has no outputs to go on with.
+        self.builder.check()?;
+        let ids: Vec<_> = outputs.iter().map(|output| Some(output.id())).collect();
+        let node = Node {
+            inputs: inputs.iter().map(|input| input.map(Var::id)).collect(),
+            outputs: ids,
+            ..self.node.clone()
+        };
+        let mut wanted = self.wanted.clone();
+        wanted.resize(inputs.len(), false);
+        Ok(Self { node, signals: vec![None; outputs.len()], wanted, added: None, ..self.clone() })
+    }
+
+    /// Each signal times the input it is for: a derivative becomes a contribution.
+    pub fn times_inputs(&self, signals: Signals<'g>) -> Signals<'g> {
+        let times = |(index, signal): (usize, Option<Var<'g>>)| Some(signal? * self.input(index)?);
+        signals.into_iter().enumerate().map(times).collect()
     }
 
     /// Integer contents of an input that configures the operator, such as axes.

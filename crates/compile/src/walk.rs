@@ -4,13 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pellucid_graph::{ElementType, Graph, NodeId, ValueId};
+use pellucid_graph::{ElementType, Graph, Node, NodeId, ValueId};
 
 use crate::build::{Builder, Var};
 use crate::error::{CompileError, Offence, Result};
 use crate::ops::{self, Operator};
 use crate::rules::RuleMap;
-use crate::step::{Signals, Step};
+use crate::step::{Added, Signals, Step};
 
 /// Whether values of a type carry a signal: floats, and integers so narrow that they can only be quantised numbers.
 ///
@@ -86,6 +86,7 @@ pub(crate) fn walk_noting<'g>(
         (path(&graph, &seed_ids, wanted), graph.values().len())
     };
     let operators = supported(&builder.graph(), &nodes)?;
+    let plan = rules.plan(&builder.graph(), &nodes);
     let mut reached = vec![false; count];
     for value in wanted {
         reached[value.index()] = true;
@@ -112,8 +113,9 @@ pub(crate) fn walk_noting<'g>(
         }
         let carried = |input: &Option<ValueId>| input.is_some_and(|input| reached[input.index()]);
         let wanted = node.inputs.iter().map(carried).collect();
-        let step = Step { builder, operator, node, signals: arrived, wanted };
-        let passed = rules.rule(step.kind()).backward(&step).and_then(|found| {
+        let added = plan.adds_to(*id).and_then(|adder| added(builder, &node, adder));
+        let step = Step { builder, operator, node, signals: arrived, wanted, added };
+        let passed = plan.rule(*id).rule.backward(&step).and_then(|found| {
             note(&step, &found)?;
             deliver(&step, found, &mut signals)
         });
@@ -130,6 +132,13 @@ pub(crate) fn walk_noting<'g>(
     }
     let asked: BTreeSet<ValueId> = wanted.iter().copied().collect();
     Ok(asked.into_iter().filter_map(|id| signals[id.index()].map(|signal| (id, signal))).collect())
+}
+
+/// The constant that `adder` adds to a layer, and what both come to.
+fn added<'g>(builder: &'g Builder, layer: &Node, adder: NodeId) -> Option<Added<'g>> {
+    let adder = builder.node(adder);
+    let bias = adder.inputs.iter().flatten().find(|input| Some(**input) != layer.output(0))?;
+    Some(Added { bias: builder.var(*bias), total: builder.var(adder.output(0)?) })
 }
 
 fn deliver<'g>(step: &Step<'g>, found: Vec<Option<Var<'g>>>, signals: &mut [Option<Var<'g>>]) -> Result<()> {

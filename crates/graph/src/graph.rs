@@ -260,7 +260,7 @@ impl Graph {
             shape: like.shape.clone(),
             contents: like.contents.clone(),
             origin: Origin::Captured(outer),
-            fixed: false,
+            fixed: like.fixed,
         })
     }
 

@@ -101,7 +101,7 @@ mod tests {
     fn kinds_depend_on_constants_where_they_do() {
         let kinds = |name: &str| super::kinds(ops::lookup(name).unwrap());
         assert_eq!(kinds("Relu"), "rectifier");
-        assert_eq!(kinds("Mul"), "linear (constants), bilinear");
+        assert_eq!(kinds("Mul"), "scale (constants), bilinear");
         assert_eq!(kinds("Cast"), "move (to floats), flat");
         assert_eq!(kinds("Clip"), "rectifier (constants), saturating");
     }

@@ -21,5 +21,5 @@ pub(super) const DEFINITION: Definition = Definition {
     signed: true,
     baseline: false,
     layer: false,
-    form: Form::Compiled(|_| Ok(Method { rules: RuleMap::at_rectifiers(&Deconvnet), ..Method::GRADIENT })),
+    form: Form::Compiled(|_| Ok(Method { rules: RuleMap::at_rectifiers(Deconvnet), ..Method::GRADIENT })),
 };

@@ -22,6 +22,6 @@ pub(super) const DEFINITION: Definition = Definition {
     baseline: false,
     layer: false,
     form: Form::Compiled(|_| {
-        Ok(Method { rules: RuleMap::at_rectifiers(&GuidedBackprop), ..Method::GRADIENT })
+        Ok(Method { rules: RuleMap::at_rectifiers(GuidedBackprop), ..Method::GRADIENT })
     }),
 };

@@ -37,7 +37,7 @@ pub(super) const DEFINITION: Definition = Definition {
             _ => Interpolation::Linear,
         };
         Ok(Method {
-            rules: RuleMap::at_rectifiers(&GuidedBackprop),
+            rules: RuleMap::at_rectifiers(GuidedBackprop),
             collect: Collect::InputsAndMap,
             readout: Readout::TimesMap(interpolation),
             ..Method::GRADIENT

@@ -2,32 +2,44 @@
 
 use pellucid_graph::{Graph, Node};
 
-use super::{Operator, fixed, linear, product, selects};
+use super::{Operator, fixed, pool, product, selects};
 use crate::build::Var;
 use crate::error::Result;
-use crate::kind::Kind;
+use crate::kind::{Form, Kind};
 use crate::step::{Signals, Step};
 
 pub(super) const OPERATORS: &[Operator] = &[
-    Operator::new("Add", linear, add),
+    Operator::new("Add", sums, add),
     Operator::new("Div", quotient_kind, div),
     Operator::new("Max", selects, extremum)
         .convention("tied inputs share the signal equally, as PyTorch's maximum"),
-    Operator::new("Mean", linear, mean),
+    Operator::new("Mean", pool, mean),
     Operator::new("Min", selects, extremum)
         .convention("tied inputs share the signal equally, as PyTorch's minimum"),
     Operator::new("Mod", remainder_kind, remainder).convention("at jumps: the slope on both sides"),
-    Operator::new("Mul", product, mul),
+    Operator::new("Mul", scales, mul),
     Operator::new("Pow", power_kind, pow)
         .convention("0⁰ has slope 0; the exponent gets no signal where the base ≤ 0"),
-    Operator::new("Sub", linear, sub),
-    Operator::new("Sum", linear, sum),
+    Operator::new("Sub", differs, sub),
+    Operator::new("Sum", sums, sum),
     Operator::new("Where", selects, select),
 ];
 
 /// Linear where the divisor depends on no input of the model.
 fn quotient_kind(graph: &Graph, node: &Node) -> Kind {
-    if fixed(graph, node, 1) { Kind::Linear } else { Kind::Bilinear }
+    if fixed(graph, node, 1) { Kind::Linear(Form::Scale) } else { Kind::Quotient }
+}
+
+fn scales(graph: &Graph, node: &Node) -> Kind {
+    product(graph, node, Form::Scale)
+}
+
+fn sums(_: &Graph, _: &Node) -> Kind {
+    Kind::Linear(Form::Sum)
+}
+
+fn differs(_: &Graph, _: &Node) -> Kind {
+    Kind::Linear(Form::Difference)
 }
 
 fn remainder_kind(_: &Graph, _: &Node) -> Kind {

@@ -3,21 +3,26 @@
 //! The derivative for the data is the transposed convolution with the same weights; that for the weights is a matrix
 //! product for each kernel position, over the strided slice of the input that the position sees.
 
-use pellucid_graph::Attribute;
 use pellucid_graph::window::{FixedAxis, Window};
+use pellucid_graph::{Attribute, Graph, Node};
 
 use super::{Operator, product};
 use crate::build::{Builder, Keep, Var, signed};
 use crate::error::{CompileError, Result};
+use crate::kind::{Form, Kind};
 use crate::step::{Signals, Step, countable, known_sizes};
 
 /// Positions that a kernel may have whose derivative is asked for: each becomes nodes.
 const KERNEL_POSITIONS: i64 = 1 << 12;
 
 pub(super) const OPERATORS: &[Operator] = &[
-    Operator::new("Conv", product, convolution),
-    Operator::new("ConvTranspose", product, transposed_convolution),
+    Operator::new("Conv", kind, convolution).bias(2),
+    Operator::new("ConvTranspose", kind, transposed_convolution).bias(2),
 ];
+
+fn kind(graph: &Graph, node: &Node) -> Kind {
+    product(graph, node, Form::Convolution)
+}
 
 /// Attributes that give `axes` explicitly.
 pub(super) fn attributes(axes: &[FixedAxis], group: i64) -> Vec<(&'static str, Attribute)> {

@@ -7,7 +7,7 @@ use pellucid_graph::{Attribute, Graph, Node, Tensor};
 use super::{Operator, fixed};
 use crate::build::{Var, signed};
 use crate::error::{CompileError, Result};
-use crate::kind::Kind;
+use crate::kind::{Form, Kind};
 use crate::step::{MADE_ELEMENTS, Signals, Step, countable};
 
 pub(super) const OPERATORS: &[Operator] = &[Operator::new("Einsum", kind, einsum)];
@@ -15,7 +15,7 @@ pub(super) const OPERATORS: &[Operator] = &[Operator::new("Einsum", kind, einsum
 /// Linear where all operands but one depend on no input of the model.
 fn kind(graph: &Graph, node: &Node) -> Kind {
     let varying = (0..node.inputs.len()).filter(|index| !fixed(graph, node, *index)).count();
-    if varying <= 1 { Kind::Linear } else { Kind::Bilinear }
+    if varying <= 1 { Kind::Linear(Form::Dense) } else { Kind::Bilinear }
 }
 
 /// Labels of every operand and of the output; an ellipsis has become labels of its own.

@@ -2,7 +2,7 @@
 
 use pellucid_graph::{ElementType, Graph, Node};
 
-use super::{Operator, linear, moves};
+use super::{Operator, moves, scaling};
 use crate::build::Var;
 use crate::error::{CompileError, Result};
 use crate::kind::{Kind, Role};
@@ -26,7 +26,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("Exp", other, exp),
     Operator::new("Identity", moves, identity),
     Operator::new("Log", other, log),
-    Operator::new("Neg", linear, neg),
+    Operator::new("Neg", scaling, neg),
     Operator::new("Reciprocal", other, reciprocal),
     Operator::new("Sin", other, sin),
     Operator::new("Sinh", other, sinh),

@@ -1,14 +1,19 @@
 //! Matrix products.
 
-use pellucid_graph::Attribute;
+use pellucid_graph::{Attribute, Graph, Node};
 
 use super::{Operator, product};
 use crate::build::Var;
 use crate::error::Result;
+use crate::kind::{Form, Kind};
 use crate::step::{Signals, Step};
 
 pub(super) const OPERATORS: &[Operator] =
-    &[Operator::new("Gemm", product, gemm), Operator::new("MatMul", product, matmul)];
+    &[Operator::new("Gemm", dense, gemm).bias(2), Operator::new("MatMul", dense, matmul)];
+
+fn dense(graph: &Graph, node: &Node) -> Kind {
+    product(graph, node, Form::Dense)
+}
 
 /// Y = A·B: dA = dY·Bᵀ, dB = Aᵀ·dY; vectors are matrices with one row or column.
 fn matmul<'g>(s: &Step<'g>) -> Result<Signals<'g>> {

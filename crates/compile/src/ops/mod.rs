@@ -26,7 +26,7 @@ pub(crate) use rest::{Rest, rest};
 use pellucid_graph::{Graph, Node};
 
 use crate::error::Result;
-use crate::kind::Kind;
+use crate::kind::{Form, Kind};
 use crate::step::{Signals, Step};
 
 /// A derivative: the signals at a node's inputs from those at its outputs.
@@ -43,11 +43,18 @@ pub struct Operator {
     pub vjp: Option<Vjp>,
     /// What the derivative is at kinks and ties; empty where there are none.
     pub convention: &'static str,
+    /// The input that is added to the result, for linear operators that have one.
+    pub bias: Option<usize>,
 }
 
 impl Operator {
     const fn new(name: &'static str, kind: fn(&Graph, &Node) -> Kind, vjp: Vjp) -> Self {
-        Self { name, kind, vjp: Some(vjp), convention: "" }
+        Self { name, kind, vjp: Some(vjp), convention: "", bias: None }
+    }
+
+    const fn bias(mut self, index: usize) -> Self {
+        self.bias = Some(index);
+        self
     }
 
     const fn convention(mut self, convention: &'static str) -> Self {
@@ -88,9 +95,14 @@ pub fn lookup(name: &str) -> Option<&'static Operator> {
     all.binary_search_by_key(&name, |operator| operator.name).ok().map(|position| all[position])
 }
 
-/// The kind of operators that are linear in every input.
-fn linear(_: &Graph, _: &Node) -> Kind {
-    Kind::Linear
+/// The kind of operators that sum or average numbers.
+fn pool(_: &Graph, _: &Node) -> Kind {
+    Kind::Linear(Form::Pool)
+}
+
+/// The kind of operators that multiply each number by a factor, and may add one.
+fn scaling(_: &Graph, _: &Node) -> Kind {
+    Kind::Linear(Form::Scale)
 }
 
 /// The kind of operators that move numbers.
@@ -109,6 +121,6 @@ fn fixed(graph: &Graph, node: &Node, index: usize) -> bool {
 }
 
 /// Linear where one of the first two inputs depends on no input of the model, else bilinear.
-fn product(graph: &Graph, node: &Node) -> Kind {
-    if fixed(graph, node, 0) || fixed(graph, node, 1) { Kind::Linear } else { Kind::Bilinear }
+fn product(graph: &Graph, node: &Node, form: Form) -> Kind {
+    if fixed(graph, node, 0) || fixed(graph, node, 1) { Kind::Linear(form) } else { Kind::Bilinear }
 }

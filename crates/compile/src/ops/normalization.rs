@@ -2,14 +2,14 @@
 
 use pellucid_graph::{Graph, Node};
 
-use super::{Operator, linear};
+use super::{Operator, scaling};
 use crate::build::{Keep, Var, signed};
 use crate::error::{CompileError, Result};
 use crate::kind::Kind;
 use crate::step::{Signals, Step, countable, position};
 
 pub(super) const OPERATORS: &[Operator] = &[
-    Operator::new("BatchNormalization", linear, batch_normalization),
+    Operator::new("BatchNormalization", scaling, batch_normalization),
     Operator::new("GroupNormalization", normaliser, group_normalization),
     Operator::new("InstanceNormalization", normaliser, instance_normalization),
     Operator::new("LRN", normaliser, local_response),

@@ -4,7 +4,7 @@ use pellucid_graph::window::{FixedAxis, Window};
 use pellucid_graph::{Attribute, ElementType, Graph, Node, display_shape};
 
 use super::convolution::{offsets, transpose_of};
-use super::{Operator, linear, selects};
+use super::{Operator, pool, selects};
 use crate::build::{Var, signed};
 use crate::error::{CompileError, Result};
 use crate::kind::{Kind, Role};
@@ -16,8 +16,8 @@ const MAXIMUM_POSITIONS: i64 = 1 << 10;
 const NORM: &str = "where a window holds zeros alone: 0";
 
 pub(super) const OPERATORS: &[Operator] = &[
-    Operator::new("AveragePool", linear, average_pool),
-    Operator::new("GlobalAveragePool", linear, global_average_pool),
+    Operator::new("AveragePool", pool, average_pool),
+    Operator::new("GlobalAveragePool", pool, global_average_pool),
     Operator::new("GlobalLpPool", normed, global_norm).convention(NORM),
     Operator::new("GlobalMaxPool", selects, global_max_pool)
         .convention("of tied maxima the first takes the signal, as PyTorch's max-pooling"),

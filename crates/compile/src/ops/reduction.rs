@@ -2,25 +2,25 @@
 
 use pellucid_graph::{Attribute, Dim, Graph, Node, Shape, Tensor};
 
-use super::{Operator, linear, selects};
+use super::{Operator, pool, selects};
 use crate::build::{Keep, Var, signed};
 use crate::error::{CompileError, Result};
 use crate::kind::{Kind, Role};
 use crate::step::{Signals, Step, countable, position};
 
 pub(super) const OPERATORS: &[Operator] = &[
-    Operator::new("CumSum", linear, cumulative_sum),
+    Operator::new("CumSum", pool, cumulative_sum),
     Operator::new("ReduceL1", other, l1).convention("at 0: 0"),
     Operator::new("ReduceL2", other, l2).convention("undefined where the norm is 0: NaN"),
     Operator::new("ReduceLogSum", other, log_sum),
     Operator::new("ReduceLogSumExp", other, log_sum_exp),
     Operator::new("ReduceMax", selects, extremum)
         .convention("ties share the signal equally, as PyTorch's amax"),
-    Operator::new("ReduceMean", linear, mean),
+    Operator::new("ReduceMean", pool, mean),
     Operator::new("ReduceMin", selects, extremum)
         .convention("ties share the signal equally, as PyTorch's amin"),
     Operator::new("ReduceProd", other, product),
-    Operator::new("ReduceSum", linear, sum),
+    Operator::new("ReduceSum", pool, sum),
     Operator::new("ReduceSumSquare", other, sum_square),
 ];
 

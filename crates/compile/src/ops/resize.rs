@@ -2,12 +2,12 @@
 
 use pellucid_graph::interpolation;
 
-use super::{Operator, linear};
+use super::{Operator, pool};
 use crate::build::{Var, signed};
 use crate::error::{CompileError, Result};
 use crate::step::{MADE_ELEMENTS, Signals, Step, countable};
 
-pub(super) const OPERATORS: &[Operator] = &[Operator::new("Resize", linear, resize)
+pub(super) const OPERATORS: &[Operator] = &[Operator::new("Resize", pool, resize)
     .convention("the linear map's transpose, as the mode defines the map")];
 
 /// y = A·x along each resized axis: dx = Aᵀ·dy

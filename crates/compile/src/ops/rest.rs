@@ -51,7 +51,7 @@ fn by_kind<'g>(s: &Step<'g>, found: &Signals<'g>) -> Result<Rest<'g>> {
         // A constant that is joined on, padded with or picked is a bias: the node on zeros leaves it.
         Kind::Move if has_constants(s) => replayed(s),
         Kind::Select if has_constants(s) => elementwise(s, found),
-        Kind::Linear | Kind::Move | Kind::Select => Ok(Rest::Nothing),
+        Kind::Linear(_) | Kind::Move | Kind::Select => Ok(Rest::Nothing),
         Kind::Bilinear => multiplied(s, None),
         Kind::Flat => Ok(Rest::Placed(s.dy()? * s.y()?)),
         _ => elementwise(s, found),

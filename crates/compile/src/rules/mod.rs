@@ -1,56 +1,39 @@
 //! Rules: how a signal at a node's outputs becomes a signal at its inputs.
 //!
-//! One file a rule. A [`RuleMap`] chooses a rule by [`Kind`], never by an operator's name.
+//! One file a rule. A [`RuleMap`] chooses a rule for each node by what the node is to a rule ([`Kind`]) and by where it
+//! stands, never by an operator's name.
 
+mod choose;
 mod deconvnet;
 mod gradient;
 mod guided_backprop;
 
 use std::fmt::Debug;
 
+pub use choose::{Choice, Plan, Planned, RuleMap, Site, When};
 pub use deconvnet::Deconvnet;
 pub use gradient::Gradient;
 pub use guided_backprop::GuidedBackprop;
 
 use crate::error::Result;
-use crate::kind::{Kind, Role};
 use crate::step::{Signals, Step};
 
-/// How a signal passes a node.
-pub trait Rule: Debug + Sync {
+/// How a signal passes a node. A rule may have parameters: it is a value of its own, shared by the nodes it meets.
+pub trait Rule: Debug + Send + Sync {
     /// Name, in kebab-case, as reports print it.
     fn name(&self) -> &'static str;
 
+    /// Name and parameters, as reports print them.
+    fn describe(&self) -> String {
+        self.name().to_owned()
+    }
+
     /// The signals at the inputs, from those at the outputs.
     fn backward<'g>(&self, step: &Step<'g>) -> Result<Signals<'g>>;
-}
 
-/// Which rule meets which kind of operator.
-#[derive(Debug, Clone, Copy)]
-pub struct RuleMap {
-    rectifier: &'static dyn Rule,
-    other: &'static dyn Rule,
-}
-
-impl RuleMap {
-    /// The derivative everywhere.
-    pub const GRADIENT: Self = Self { rectifier: &Gradient, other: &Gradient };
-
-    /// `rule` at rectifiers, the derivative elsewhere.
-    pub const fn at_rectifiers(rule: &'static dyn Rule) -> Self {
-        Self { rectifier: rule, other: &Gradient }
-    }
-
-    /// Whether it is the derivative everywhere.
-    pub fn is_derivative(&self) -> bool {
-        [self.rectifier, self.other].iter().all(|rule| rule.name() == Gradient.name())
-    }
-
-    /// The rule for a kind.
-    pub fn rule(&self, kind: Kind) -> &'static dyn Rule {
-        match kind {
-            Kind::Elementwise(Role::Rectifier) => self.rectifier,
-            _ => self.other,
-        }
+    /// Why relevance may be lost or made at a node; `None` where what arrives is what leaves.
+    fn breaks(&self, site: &Site<'_>) -> Option<&'static str> {
+        let _ = site;
+        None
     }
 }

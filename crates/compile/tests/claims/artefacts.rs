@@ -153,7 +153,7 @@ fn what_is_emitted_is_standard() {
                 continue;
             }
             let subject = Subject::of(definition);
-            let method = subject.method;
+            let method = subject.method.clone();
             let compiled = match program(&graph, &method, &Request::default()) {
                 Ok(program) => program.graph,
                 Err(CompileError::Model(_) | CompileError::Setting(_)) if needs_space(&subject) => continue,

@@ -21,7 +21,7 @@ pub(crate) enum Fault {
 }
 
 /// A method under test.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
     pub(crate) method: Method,
@@ -141,7 +141,7 @@ impl Runner {
             Err(error) => panic!("{error}\n{}", graph.text()),
         };
         let rows = graph.value(graph.inputs()[0]).shape.as_ref().and_then(|shape| shape[0].value());
-        Self { program, method: *method, symbolic: rows.is_none() }
+        Self { program, method: method.clone(), symbolic: rows.is_none() }
     }
 
     /// Σ over rows of the score, and the signal (or finished attribution), at each of some points.

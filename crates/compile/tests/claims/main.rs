@@ -98,17 +98,17 @@ fn is_caught(claim: Claim, subject: &Subject) {
 }
 
 fn too_much(name: &str) -> Subject {
-    Subject::named(name).with_method(|method| method.rules = RuleMap::at_rectifiers(&TooMuch))
+    Subject::named(name).with_method(|method| method.rules = RuleMap::at_rectifiers(TooMuch))
 }
 
 #[test]
 fn a_method_that_is_not_complete_is_caught() {
     let honest = Subject::named("integrated-gradients");
     is_caught(Claim::Completeness, &too_much("integrated-gradients"));
-    is_caught(Claim::Completeness, &honest.with_fault(Fault::Weights(0.98)));
-    is_caught(Claim::Completeness, &honest.with_fault(Fault::Added(1e-3)));
+    is_caught(Claim::Completeness, &honest.clone().with_fault(Fault::Weights(0.98)));
+    is_caught(Claim::Completeness, &honest.clone().with_fault(Fault::Added(1e-3)));
     let guided = Subject::named("guided-backprop").method.rules;
-    is_caught(Claim::Completeness, &honest.with_method(|method| method.rules = guided));
+    is_caught(Claim::Completeness, &honest.clone().with_method(|method| method.rules = guided));
 }
 
 #[test]
@@ -121,9 +121,9 @@ fn weights_that_do_not_sum_to_one_are_caught_across_kinks() {
 fn a_method_that_is_not_complete_in_expectation_is_caught() {
     let honest = Subject::named("expected-gradients");
     is_caught(Claim::ExpectedCompleteness, &too_much("expected-gradients").with_fault(Fault::Weights(0.9)));
-    is_caught(Claim::ExpectedCompleteness, &honest.with_fault(Fault::Added(0.1)));
+    is_caught(Claim::ExpectedCompleteness, &honest.clone().with_fault(Fault::Added(0.1)));
     let guided = Subject::named("guided-backprop").method.rules;
-    is_caught(Claim::ExpectedCompleteness, &honest.with_method(|method| method.rules = guided));
+    is_caught(Claim::ExpectedCompleteness, &honest.clone().with_method(|method| method.rules = guided));
 }
 
 /// What wraps a method keeps the claims of what it then is: the gradient over a path is integrated gradients.
@@ -161,8 +161,8 @@ fn a_method_that_sees_the_implementation_is_caught() {
 fn a_method_that_gives_to_unused_inputs_is_caught() {
     for name in ["gradient", "integrated-gradients", "smoothgrad"] {
         let honest = Subject::named(name);
-        is_caught(Claim::Dummy, &honest.with_fault(Fault::Added(1e-12)));
-        is_caught(Claim::Dummy, &honest.with_fault(Fault::Blurred));
+        is_caught(Claim::Dummy, &honest.clone().with_fault(Fault::Added(1e-12)));
+        is_caught(Claim::Dummy, &honest.clone().with_fault(Fault::Blurred));
     }
 }
 

@@ -63,8 +63,13 @@ pub(crate) fn full_completeness(subject: &Subject) -> Result<(), String> {
         let graph = network(&mut random, &config);
         let case = Case::random(&mut random, &graph, config.classes);
         let signed = method("full-grad", &[("form", "signed")]);
-        let found =
-            found(&graph, &Method { rules: subject.method.rules, ..signed }, None, &case.x, &case.target);
+        let found = found(
+            &graph,
+            &Method { rules: subject.method.rules.clone(), ..signed },
+            None,
+            &case.x,
+            &case.target,
+        );
         let size = found.values.iter().fold(1e-3, |sum: f64, value| sum + value.abs());
         let gaps = found.gaps.clone().unwrap();
         for (row, sum) in found.sums().into_iter().enumerate() {

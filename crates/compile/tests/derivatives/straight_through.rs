@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayD, IxDyn};
 use pellucid_compile::rules::RuleMap;
 use pellucid_compile::walk::walk;
-use pellucid_compile::{Builder, Keep, Kind, Var, ops};
+use pellucid_compile::{Builder, Form, Keep, Kind, Var, ops};
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, Tensor, ValueId};
 use pellucid_reference::{Array, run};
 
@@ -126,9 +126,9 @@ fn products_with_what_is_computed_of_constants_are_linear() {
         let node = graph.node(graph.producer_of(y.id()).unwrap());
         (ops::lookup(&node.operator).unwrap().kind)(&graph, node)
     };
-    assert_eq!(kind(b.op("Conv", &[x, weights], &[])), Kind::Linear);
-    assert_eq!(kind(b.op("Conv", &[x, half.cast(ElementType::F32)], &[])), Kind::Linear);
-    assert_eq!(kind(x / weights.sum(&[0, 1], Keep::None)), Kind::Linear);
+    assert_eq!(kind(b.op("Conv", &[x, weights], &[])), Kind::Linear(Form::Convolution));
+    assert_eq!(kind(b.op("Conv", &[x, half.cast(ElementType::F32)], &[])), Kind::Linear(Form::Convolution));
+    assert_eq!(kind(x / weights.sum(&[0, 1], Keep::None)), Kind::Linear(Form::Scale));
     assert_eq!(kind(x * of_input), Kind::Bilinear);
     assert_eq!(
         kind(b.op("Conv", &[of_input, x.slice(2, 0, 1, 1).slice(3, 0, 1, 1).slice(1, 0, 1, 1)], &[])),
