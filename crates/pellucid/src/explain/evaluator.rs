@@ -9,7 +9,7 @@ use std::ops::Range;
 use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn, concatenate};
 use pellucid_compile::{Method, Program, Request, Target, program};
 use pellucid_graph::Graph;
-use pellucid_runtime::{Options as EngineOptions, Session, largest_batch, open};
+use pellucid_runtime::{Options as EngineOptions, RuntimeError, Session, largest_batch, open};
 
 use super::Limits;
 use super::predictor::table;
@@ -143,13 +143,29 @@ impl<'p> Runner<'p> {
                 parts.extend(self.wave_of(wave, work)?);
             } else {
                 for range in wave {
-                    parts.push(work(&*self.session, range.clone())?);
+                    self.split(range.clone(), work, &mut parts)?;
                 }
             }
             self.evaluations += wave.iter().map(|range| range.len() as u64).sum::<u64>();
             self.progress.report(self.evaluations, self.expected.max(self.evaluations));
         }
         Ok(parts)
+    }
+
+    /// `work` on a batch, in halves where it does not fit the memory allowed: how much a run takes depends on what is
+    /// asked for and fed, and batches were sized for the attributions.
+    fn split(&self, range: Range<usize>, work: &Work<'_>, parts: &mut Vec<Vec<Array>>) -> Result<(), Error> {
+        match work(&*self.session, range.clone()) {
+            Err(Error::Runtime(RuntimeError::Memory { .. })) if range.len() > 1 && self.fixed.is_none() => {
+                let middle = range.start + range.len() / 2;
+                self.split(range.start..middle, work, parts)?;
+                self.split(middle..range.end, work, parts)
+            }
+            result => {
+                parts.push(result?);
+                Ok(())
+            }
+        }
     }
 
     /// Batches at the same time, a thread each.
