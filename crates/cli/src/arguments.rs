@@ -23,7 +23,9 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  pellucid explain model.onnx cat.jpg -o report.html\n  \
         pellucid explain model.onnx cat.jpg --method grad-cam --target tabby -o cat.png\n  \
         pellucid explain model.onnx rows.npz --method smoothgrad --set samples=50 -o out.npz\n  \
-        pellucid explain model.onnx cat.jpg --target 281-282,top1 --method guided-backprop --set points=smooth")]
+        pellucid explain model.onnx cat.jpg --target 281-282,top1 --method guided-backprop --set points=smooth\n  \
+        pellucid explain model.onnx cat.jpg --method input-x-gradient --layer layer3 -o layer.png\n  \
+        pellucid explain model.onnx cat.jpg --method gradient --neuron 'layer4[17]' -o channel.png")]
     Explain(Explain),
     /// Compile a method into the model: prediction and attribution in one ONNX file
     #[command(
@@ -94,9 +96,14 @@ pub(crate) struct Choosing {
     /// A parameter of the method
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
-    /// The layer that layer methods look at: a value, node or module
+    /// The layer that attributions are to, in place of the inputs, or that a class activation map looks at: a value,
+    /// node or module
     #[arg(long, value_name = "VALUE")]
     pub(crate) layer: Option<String>,
+    /// Explain a hidden unit in place of a class: a layer and a place in it, such as layer4[3,1,2]; layer4[3] is the
+    /// mean of channel 3
+    #[arg(long, value_name = "VALUE[I]")]
+    pub(crate) neuron: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -123,9 +130,9 @@ pub(crate) struct Explain {
     #[command(flatten)]
     pub(crate) choosing: Choosing,
     /// Class: top1, top3, an index or a label; a contrast of two, such as 281-282 or tabby-"tiger cat"; several
-    /// separated by commas share the forward pass
-    #[arg(long, value_name = "CLASS", default_value = "top1")]
-    pub(crate) target: String,
+    /// separated by commas share the forward pass; top1 without it
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) target: Option<String>,
     /// What the input is compared with: zero, mean, blur or a file
     #[arg(long, value_name = "zero|mean|blur|FILE", default_value = "zero")]
     pub(crate) baseline: String,

@@ -15,7 +15,7 @@ use crate::build::{Builder, Var};
 use crate::error::{CompileError, Result};
 use crate::method::{Collect, Method, Points, Quadrature, nodes};
 use crate::program::{Pass, Request, collected, name_output, rows};
-use crate::score::{self, Aim, Scored, Target, Unit};
+use crate::score::{Aim, Scored, Target, Unit};
 use looped::Looped;
 
 /// What the path starts from.
@@ -109,7 +109,7 @@ struct Making<'a> {
 
 impl<'a> Making<'a> {
     fn new(source: &'a Graph, method: &'a Method, options: &'a Options) -> Result<Self> {
-        let scored = score::find(source, options.request.output.as_deref())?;
+        let scored = options.request.scored(source)?;
         let collected = collected(source, method, &options.request, &scored)?;
         let rows = rows(source, &scored)?;
         let targets =

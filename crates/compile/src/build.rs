@@ -233,22 +233,29 @@ impl Builder {
         self.settle(pushed.map_err(Into::into))
     }
 
-    /// Copies the nodes of `source` into this graph. `given` says which values stand for the source's inputs (and
-    /// constants, where they are to be shared); other constants are copied. Returns the value that stands for each
-    /// value of the source.
-    pub fn embed(&self, source: &Graph, given: &BTreeMap<ValueId, ValueId>) -> Result<Vec<Option<ValueId>>> {
+    /// Copies those nodes of `source` into this graph that `wanted` needs. `given` says which values stand for the
+    /// source's inputs (and constants, where they are to be shared, and inner values, whose makers are then left out);
+    /// other constants are copied. Returns the value that stands for each value of the source.
+    pub fn embed(
+        &self,
+        source: &Graph,
+        given: &BTreeMap<ValueId, ValueId>,
+        wanted: &[ValueId],
+    ) -> Result<Vec<Option<ValueId>>> {
         // What follows from an earlier failure would hide it.
         self.check()?;
+        let needed = needed(source, given, wanted);
         let mut stands_for: Vec<Option<ValueId>> = vec![None; source.values().len()];
         for id in source.value_ids() {
             let value = source.value(id);
             stands_for[id.index()] = match (given.get(&id), value.constant()) {
                 (Some(here), _) => Some(*here),
-                (None, Some(tensor)) => Some(self.constant(tensor.clone()).id),
-                (None, None) => None,
+                (None, Some(tensor)) if needed[id.index()] => Some(self.constant(tensor.clone()).id),
+                _ => None,
             };
         }
-        for node_id in source.node_ids() {
+        let is_needed = |id: &NodeId| source.node(*id).outputs.iter().flatten().any(|id| needed[id.index()]);
+        for node_id in source.node_ids().filter(is_needed) {
             let node = source.node(node_id);
             let inputs = node
                 .inputs
@@ -293,7 +300,9 @@ impl Builder {
             })?;
             let graph = self.graph.borrow();
             for (old, new) in node.outputs.iter().zip(&graph.node(pushed).outputs) {
-                if let (Some(old), Some(new)) = (old, new) {
+                if let (Some(old), Some(new)) = (old, new)
+                    && !given.contains_key(old)
+                {
                     stands_for[old.index()] = Some(*new);
                 }
             }
@@ -331,6 +340,22 @@ impl Builder {
         }
         self.op("Concat", parts, &[("axis", Attribute::Int(signed(axis)))])
     }
+}
+
+/// Which values of `source` must be made for `wanted`, where those of `given` are there already.
+fn needed(source: &Graph, given: &BTreeMap<ValueId, ValueId>, wanted: &[ValueId]) -> Vec<bool> {
+    let mut needed = vec![false; source.values().len()];
+    for id in wanted.iter().filter(|id| !given.contains_key(id)) {
+        needed[id.index()] = true;
+    }
+    for id in source.node_ids().rev() {
+        if source.node(id).outputs.iter().flatten().any(|output| needed[output.index()]) {
+            for input in source.dependencies(id).into_iter().filter(|input| !given.contains_key(input)) {
+                needed[input.index()] = true;
+            }
+        }
+    }
+    needed
 }
 
 /// An array position as ONNX writes it.

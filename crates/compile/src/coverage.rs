@@ -7,7 +7,6 @@ use crate::kind::Kind;
 use crate::method::Method;
 use crate::ops;
 use crate::program::{Request, collected, compiled};
-use crate::score;
 use crate::walk::path;
 
 /// A node on the way of the signal.
@@ -59,7 +58,7 @@ impl Coverage {
 /// Only what keeps the way from being known: no output to explain, no such layer.
 pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Coverage> {
     let graph = &*method.prepared(graph)?;
-    let scored = score::find(graph, request.output.as_deref())?;
+    let scored = request.scored(graph)?;
     let collected = collected(graph, method, request, &scored)?;
     let sought: &[ValueId] = if method.readout.takes_signal() { &collected } else { &[] };
     let passed = path(graph, &[scored.value], sought);

@@ -1,8 +1,8 @@
-//! Inner layers: finding one by name, and choosing the one that class activation maps look at.
+//! Inner layers and their units: finding one by name, and choosing the one that class activation maps look at.
 
 use std::collections::BTreeSet;
 
-use pellucid_graph::{Dim, Graph, NodeId, ValueId};
+use pellucid_graph::{Dim, Graph, NodeId, Value, ValueId, display_shape};
 
 use crate::error::{CompileError, Result};
 use crate::suggest::nearest;
@@ -30,6 +30,127 @@ pub fn find(graph: &Graph, name: &str) -> Result<ValueId> {
     Err(CompileError::Setting(format!(
         "no value, node or module is named {name:?}{meant} (`pellucid show` lists the values)"
     )))
+}
+
+/// A hidden unit: a layer and a place in it, written `LAYER[3]` or `LAYER[3,1,2]`.
+///
+/// The place counts behind the axis of rows. With fewer numbers than axes the unit is the mean over the axes that are
+/// left, so that `LAYER[3]` of a layer `[n, channels, height, width]` is the mean of channel 3: a number of a unit's
+/// size, whatever the resolution. (Captum's neuron selector takes a sum where it is given a slice.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neuron {
+    /// The layer: a value, node or module.
+    pub layer: String,
+    /// The place in it, from 0.
+    pub index: Vec<usize>,
+}
+
+impl std::fmt::Display for Neuron {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let index: Vec<String> = self.index.iter().map(ToString::to_string).collect();
+        write!(f, "{}[{}]", self.layer, index.join(","))
+    }
+}
+
+impl std::str::FromStr for Neuron {
+    type Err = CompileError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parts = text.trim().strip_suffix(']').and_then(|text| text.rsplit_once('['));
+        let read = parts.and_then(|(layer, index)| {
+            let index =
+                index.split(',').map(|place| place.trim().parse().ok()).collect::<Option<Vec<_>>>()?;
+            (!layer.is_empty()).then(|| Self { layer: layer.to_owned(), index })
+        });
+        read.ok_or_else(|| {
+            CompileError::Setting(format!(
+                "neuron {text:?}: expected a layer and a place in it counted from 0, such as LAYER[3] or LAYER[3,1,2]"
+            ))
+        })
+    }
+}
+
+impl Neuron {
+    /// Refuses a place that `layer` does not have.
+    pub(crate) fn require_within(&self, layer: &Value) -> Result<()> {
+        let shape = layer.shape.as_deref().unwrap_or_default();
+        let wrong = |problem: String| {
+            let shape = display_shape(shape);
+            Err(CompileError::Setting(format!("neuron {self}: the layer has shape {shape}, {problem}")))
+        };
+        if self.index.len() >= shape.len() {
+            let most = shape.len().saturating_sub(1);
+            return wrong(format!("so a place has at most {most} numbers; found {}", self.index.len()));
+        }
+        for (number, (place, dim)) in self.index.iter().zip(&shape[1..]).enumerate() {
+            if let Some(size) = dim.size()
+                && *place >= size
+            {
+                return wrong(format!("so number {} must be below {size}; found {place}", number + 1));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses what is no layer: constants, and values that are not floating-point or do not have the inputs' rows as
+/// their first axis.
+pub(crate) fn require_rows(graph: &Graph, layer: ValueId) -> Result<()> {
+    let value = graph.value(layer);
+    let wrong = |problem: String| {
+        let name = &value.name;
+        Err(CompileError::Setting(format!(
+            "layer {name:?} {problem}: name a value that is computed of an input"
+        )))
+    };
+    if value.constant().is_some() {
+        return wrong("is a constant of the model".to_owned());
+    }
+    if let Some(element) = value.element.filter(|element| !element.is_float()) {
+        return wrong(format!("holds {}, which have no derivative", element.name()));
+    }
+    let rows = |id: ValueId| graph.value(id).shape.as_ref().map(|shape| shape.first().cloned());
+    match rows(layer) {
+        None => wrong("has a shape that is not known before running".to_owned()),
+        Some(first)
+            if graph.inputs().iter().any(|input| rows(*input) == Some(first.clone())) && first.is_some() =>
+        {
+            Ok(())
+        }
+        Some(_) => wrong(format!(
+            "has shape {}, whose first axis is not the rows",
+            display_shape(value.shape.as_deref().unwrap_or_default())
+        )),
+    }
+}
+
+/// Refuses a layer that `score` does not depend on, so that no signal would reach it.
+pub(crate) fn require_reached(graph: &Graph, layer: ValueId, score: ValueId) -> Result<()> {
+    if layer != score && !path(graph, &[score], &[layer]).is_empty() {
+        return Ok(());
+    }
+    let (layer, score) = (&graph.value(layer).name, &graph.value(score).name);
+    Err(CompileError::Setting(if layer == score {
+        format!("layer {layer:?} is what is explained itself: name an earlier one")
+    } else {
+        format!(
+            "{score:?} does not depend on layer {layer:?}: name a layer on the way from an input to it \
+             (`pellucid coverage --nodes` lists the way)"
+        )
+    }))
+}
+
+/// Whether everything that `score` depends on in the inputs passes `layer`: then a complete method's values there sum
+/// to the score's whole difference, otherwise to the part that passes.
+pub fn separates(graph: &Graph, layer: ValueId, score: ValueId) -> bool {
+    let others: Vec<ValueId> = graph.inputs().iter().copied().filter(|input| *input != layer).collect();
+    let mut around: BTreeSet<ValueId> = others.iter().copied().collect();
+    for id in path(graph, &[score], &others) {
+        if graph.dependencies(id).iter().any(|input| around.contains(input)) {
+            around.extend(graph.node(id).outputs.iter().flatten().copied().filter(|output| *output != layer));
+        }
+    }
+    !around.contains(&score)
 }
 
 /// Dotted paths of the modules a node belongs to, outermost first.
@@ -74,6 +195,15 @@ fn last(path: &str) -> &str {
 /// last one before space is pooled away. What is computed of pooled values alone has no space, whatever its sizes:
 /// a normalisation that moves the channels to the end gives `[n, 1, 1, c]`.
 pub fn last_spatial(graph: &Graph, score: ValueId) -> Result<ValueId> {
+    last_spatial_of(graph, score, |_| true)
+}
+
+/// The same among the values that `may` says.
+pub(crate) fn last_spatial_of(
+    graph: &Graph,
+    score: ValueId,
+    may: impl Fn(ValueId) -> bool,
+) -> Result<ValueId> {
     let inputs = graph.inputs();
     let mut with_space: BTreeSet<ValueId> = inputs.iter().copied().collect();
     let mut chosen = None;
@@ -92,7 +222,7 @@ pub fn last_spatial(graph: &Graph, score: ValueId) -> Result<ValueId> {
             let like_an_input = inputs.iter().any(|input| {
                 graph.value(*input).shape.as_ref().is_some_and(|wanted| wanted.len() == shape.len())
             });
-            if like_an_input && has_positions(shape) {
+            if like_an_input && has_positions(shape) && may(*output) {
                 chosen = Some(*output);
             }
         }

@@ -28,6 +28,7 @@ pub use build::{Builder, Keep, Var};
 pub use coverage::{Coverage, Met, coverage};
 pub use error::{CompileError, Offence, Result};
 pub use kind::{Form, Kind, Role};
+pub use layer::Neuron;
 pub use method::{Collect, Method, Nodes, Points, Prepare, Quadrature, Seed, Statistic, nodes};
 pub use passes::{lower, raise};
 pub use program::{Program, Request, Split, program};

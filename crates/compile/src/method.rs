@@ -167,7 +167,25 @@ impl Method {
             && self.statistic == Statistic::Mean
             && self.seed == Seed::One
             && self.rules.is_derivative()
-            && self.collect == Collect::Inputs
+            && self.collect != Collect::InputsAndMap
+            && self.readout == Readout::TimesDifference
+    }
+
+    /// The same to an inner layer instead of the inputs; `None` for methods that are of the inputs by definition.
+    ///
+    /// The layer stands where the input stood: what multiplies by the input multiplies by the layer's value, and a
+    /// path or a drawn baseline is one of the layer's values, from what they are at the baseline to what they are at
+    /// the input ([`Method::moves_layer`]). Noise is added to the model's inputs all the same.
+    #[must_use]
+    pub fn to_layer(self) -> Option<Self> {
+        let to_inputs = self.collect == Collect::Inputs && self.readout.is_of_any_value();
+        to_inputs.then_some(Self { collect: Collect::Layer, ..self })
+    }
+
+    /// Whether points are placed among the values of the layer, in place of those of the inputs.
+    pub fn moves_layer(&self) -> bool {
+        self.collect == Collect::Layer
+            && self.points.has_baseline()
             && self.readout == Readout::TimesDifference
     }
 

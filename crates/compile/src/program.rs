@@ -9,11 +9,12 @@ use pellucid_graph::{Attribute, Graph, NewNode, ValueId};
 
 use crate::build::{Builder, Var};
 use crate::error::{CompileError, Result};
+use crate::layer::{self, Neuron};
 use crate::method::{Collect, Method};
 use crate::readout::{Readout, Seen, Terms};
+use crate::rules::RuleMap;
 use crate::score::{self, Aim, Scored, Target, Unit};
 use crate::walk::{walk, walk_noting};
-use crate::{layer, rules::RuleMap};
 
 /// What to explain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +25,15 @@ pub struct Request {
     pub output: Option<String>,
     /// Layer, for methods that look at one; chosen where it is `None`.
     pub layer: Option<String>,
+    /// The hidden unit that is explained in place of a class.
+    pub neuron: Option<Neuron>,
+}
+
+impl Request {
+    /// The value that scores are read from.
+    pub(crate) fn scored(&self, graph: &Graph) -> Result<Scored> {
+        score::sought(graph, self.output.as_deref(), self.neuron.as_ref())
+    }
 }
 
 /// A compiled graph and the names of what it takes and returns.
@@ -33,15 +43,19 @@ pub struct Program {
     pub graph: Graph,
     /// Names of the model's own outputs.
     pub predictions: Vec<String>,
-    /// Name of the value scores are read from: logits, where a final Softmax was stepped over.
+    /// Name of the value predictions are read from: logits, where a final Softmax was stepped over.
     pub scored: String,
+    /// Unit of its numbers.
+    pub scored_unit: Unit,
+    /// The hidden unit that is explained, as it was asked for.
+    pub neuron: Option<Neuron>,
     /// Name of the score, `[n]`.
     pub score: String,
     /// Name of the target input; `None` where it is fixed.
     pub target: Option<String>,
     /// Name of the input of the classes that are taken away; `None` where no contrast was asked for or it is fixed.
     pub target_minus: Option<String>,
-    /// Names of the inputs that a method's points move: the floating-point ones.
+    /// Names of the values that a method's points move: the floating-point inputs, or the layer, which is then fed.
     pub moved: Vec<String>,
     /// For each input (or the layer): its name and the name of its attribution or signal.
     pub attributions: Vec<(String, String)>,
@@ -49,9 +63,11 @@ pub struct Program {
     pub layer: Option<String>,
     /// Name of the gap, `[n]`, for methods that know one at a single point.
     pub gap: Option<String>,
+    /// Whether everything that the score depends on passes the layer; `true` without one.
+    pub separated: bool,
     /// Unit of the score.
     pub unit: Unit,
-    /// Number of classes; `None` for one number a row.
+    /// Number of classes; `None` for one number a row, such as that of a hidden unit.
     pub classes: Option<usize>,
     /// Nodes of the model, which come first.
     pub model_nodes: usize,
@@ -197,9 +213,9 @@ pub fn program(graph: &Graph, method: &Method, request: &Request) -> Result<Prog
 
 /// [`program`] of a graph that is prepared.
 pub(crate) fn compiled(graph: &Graph, method: &Method, request: &Request) -> Result<Program> {
-    let scored = score::find(graph, request.output.as_deref())?;
+    let scored = request.scored(graph)?;
     let collected = collected(graph, method, request, &scored)?;
-    let moved = moved(graph);
+    let moved = moved(graph, method, &collected);
     let builder = Builder::new(graph.clone());
     let rows = rows(graph, &scored)?;
     let aim = Aim::new(&builder, &scored, request.target, &rows)?;
@@ -220,9 +236,17 @@ pub(crate) fn compiled(graph: &Graph, method: &Method, request: &Request) -> Res
     let mut targets = aim.inputs.into_iter();
     let mut compiled = builder.finish()?;
     compiled.set_outputs(outputs);
+    let predicted = predicted(graph, request, &scored);
+    let separated = match (method.collect, collected.last()) {
+        (Collect::Layer, Some(layer)) => layer::separates(graph, *layer, scored.value),
+        _ => true,
+    };
     Ok(Program {
         predictions: graph.outputs().iter().map(|id| graph.value(*id).name.clone()).collect(),
-        scored: graph.value(scored.value).name.clone(),
+        scored: graph.value(predicted.0).name.clone(),
+        scored_unit: predicted.1,
+        neuron: request.neuron.clone(),
+        separated,
         score: score_name,
         target: targets.next(),
         target_minus: targets.next(),
@@ -313,8 +337,28 @@ impl<'g> Pass<'g> {
     }
 }
 
-/// The inputs that a method's points move: those of floating-point elements.
-pub(crate) fn moved(graph: &Graph) -> Vec<ValueId> {
+/// The value that predictions are told of, and its unit: what is explained, or the model's output where that is a
+/// hidden unit.
+fn predicted(graph: &Graph, request: &Request, scored: &Scored) -> (ValueId, Unit) {
+    if scored.neuron.is_none() {
+        return (scored.value, scored.unit);
+    }
+    match score::find(graph, request.output.as_deref()) {
+        Ok(found) => (found.value, found.unit),
+        Err(_) => (graph.outputs().first().copied().unwrap_or(scored.value), Unit::Raw),
+    }
+}
+
+/// The values that a method's points move: the inputs of floating-point elements, or the layer.
+pub(crate) fn moved(graph: &Graph, method: &Method, collected: &[ValueId]) -> Vec<ValueId> {
+    if method.moves_layer() {
+        return collected.to_vec();
+    }
+    float_inputs(graph)
+}
+
+/// The inputs of floating-point elements.
+pub(crate) fn float_inputs(graph: &Graph) -> Vec<ValueId> {
     let float = |id: &ValueId| graph.value(*id).element.is_some_and(pellucid_graph::ElementType::is_float);
     graph.inputs().iter().copied().filter(float).collect()
 }
@@ -326,7 +370,7 @@ pub(crate) fn collected(
     request: &Request,
     scored: &Scored,
 ) -> Result<Vec<ValueId>> {
-    let mut inputs = moved(graph);
+    let mut inputs = float_inputs(graph);
     if method.collect == Collect::Layer {
         inputs.clear();
     } else if inputs.is_empty() {
@@ -338,9 +382,17 @@ pub(crate) fn collected(
     if method.collect != Collect::Inputs {
         let id = match &request.layer {
             Some(name) => layer::find(graph, name)?,
-            None => layer::last_spatial(graph, scored.value)?,
+            // A hidden unit's own layer says nothing of where the unit looks.
+            None => layer::last_spatial_of(graph, scored.value, |id| {
+                scored.neuron.is_none() || id != scored.value
+            })?,
         };
-        if graph.value(id).shape.as_ref().is_none_or(|shape| shape.len() < 3) {
+        layer::require_rows(graph, id)?;
+        if method.readout.takes_signal() {
+            layer::require_reached(graph, id, scored.value)?;
+        }
+        let with_space = !method.readout.is_of_any_value();
+        if with_space && graph.value(id).shape.as_ref().is_none_or(|shape| shape.len() < 3) {
             return Err(CompileError::Setting(format!(
                 "layer {:?} has no channels and space: expected a value of shape [n, channels, …]",
                 graph.value(id).name

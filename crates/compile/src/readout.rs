@@ -97,6 +97,11 @@ impl Readout {
         self != Self::Value
     }
 
+    /// Whether it means something at any value, an input or a layer, whatever its axes are.
+    pub(crate) fn is_of_any_value(self) -> bool {
+        matches!(self, Self::Signal | Self::TimesInput | Self::TimesDifference)
+    }
+
     /// Whether it takes the terms of biases.
     pub(crate) fn takes_terms(self) -> bool {
         matches!(self, Self::FullGrad(_))

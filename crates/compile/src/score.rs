@@ -2,8 +2,9 @@
 
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, ValueId, display_shape};
 
-use crate::build::{Builder, Var, signed};
+use crate::build::{Builder, Keep, Var, signed};
 use crate::error::{CompileError, Result};
+use crate::layer::{self, Neuron};
 use crate::step::{MADE_ELEMENTS, countable};
 
 /// What the numbers of a model's output, and so a score, mean.
@@ -75,6 +76,22 @@ pub struct Scored {
     pub unit: Unit,
     /// Number of classes; `None` for `[n]`, one number a row.
     pub classes: Option<usize>,
+    /// Where a hidden unit is explained: its place in the value behind the axis of rows. Axes behind the last of these
+    /// are averaged over.
+    pub neuron: Option<Vec<usize>>,
+}
+
+/// Finds the value to explain: the layer of the hidden unit `neuron`, or else what [`find`] finds.
+///
+/// # Errors
+/// Layers that do not exist or have no rows of floating-point numbers, units that are not in them; as [`find`].
+pub fn sought(graph: &Graph, output: Option<&str>, neuron: Option<&Neuron>) -> Result<Scored> {
+    let Some(neuron) = neuron else { return find(graph, output) };
+    let value = layer::find(graph, &neuron.layer)?;
+    layer::require_rows(graph, value)?;
+    neuron.require_within(graph.value(value))?;
+    let neuron = Some(neuron.index.clone());
+    Ok(Scored { output: value, value, unit: Unit::Raw, classes: None, neuron })
 }
 
 /// Finds the value to explain: the output named `name`, or the first. A final Softmax over the classes is stepped
@@ -124,7 +141,7 @@ pub fn find(graph: &Graph, name: Option<&str>) -> Result<Scored> {
         countable([signed(classes)], MADE_ELEMENTS, "classes")?;
     }
     let (explained, unit) = step_over(graph, output, classes);
-    Ok(Scored { output, value: explained, unit, classes })
+    Ok(Scored { output, value: explained, unit, classes, neuron: None })
 }
 
 /// What a final Softmax takes, through Identity; and the unit of what is explained.
@@ -204,6 +221,8 @@ fn picked<'g>(y: Var<'g>, column: Var<'g>) -> Var<'g> {
 pub(crate) struct Aim<'g> {
     of: Class<'g>,
     minus: Option<Class<'g>>,
+    /// The place of a hidden unit, in place of classes.
+    neuron: Option<Vec<usize>>,
     /// Inputs that it added.
     pub(crate) inputs: Vec<String>,
 }
@@ -211,6 +230,15 @@ pub(crate) struct Aim<'g> {
 impl<'g> Aim<'g> {
     /// `target` as values: inputs named `target` and `target_minus`, or constants, or computed.
     pub(crate) fn new(builder: &'g Builder, scored: &Scored, target: Target, rows: &Dim) -> Result<Self> {
+        if let Some(index) = &scored.neuron {
+            if !matches!(target, Target::Input) {
+                return Err(CompileError::Setting(
+                    "a hidden unit is explained, and it has no classes: leave the target out".to_owned(),
+                ));
+            }
+            let neuron = Some(index.clone());
+            return Ok(Self { of: Class::Fixed(0), minus: None, neuron, inputs: Vec::new() });
+        }
         let mut inputs = Vec::new();
         let mut input = |wanted: &str| {
             // The graph is borrowed while a name is sought, and changed after.
@@ -235,7 +263,7 @@ impl<'g> Aim<'g> {
                 }
             },
         };
-        Ok(Self { of, minus, inputs })
+        Ok(Self { of, minus, neuron: None, inputs })
     }
 
     /// The same target in another graph.
@@ -243,12 +271,16 @@ impl<'g> Aim<'g> {
         Aim {
             of: self.of.map(&change),
             minus: self.minus.map(|minus| minus.map(&change)),
+            neuron: self.neuron.clone(),
             inputs: self.inputs.clone(),
         }
     }
 
     /// The score of each row [n], and the signal to start from, of y's shape.
     pub(crate) fn seed(&self, y: Var<'g>, classes: Option<usize>) -> Result<(Var<'g>, Var<'g>)> {
+        if let Some(index) = &self.neuron {
+            return of_neuron(y, index);
+        }
         let Some(classes) = classes else {
             return Ok((y, y.scalar(1.0).expand_like(y)?));
         };
@@ -259,6 +291,35 @@ impl<'g> Aim<'g> {
         };
         Ok((score, mask.expand_like(y)?))
     }
+}
+
+/// The mean of the units of y, [n, …], at `index` behind the rows, and its derivative: 1 in so many equal parts.
+fn of_neuron<'g>(y: Var<'g>, index: &[usize]) -> Result<(Var<'g>, Var<'g>)> {
+    let rank = y.rank()?;
+    let mut score = y;
+    let mut mask = y.scalar(1.0);
+    for (axis, place) in (1..).zip(index) {
+        score = score.slice(axis, signed(*place), signed(*place) + 1, 1);
+        let size = y.size(axis)?;
+        let numbers: Vec<i64> = (0..size).map(signed).collect();
+        let here = y.builder().op(
+            "Equal",
+            &[y.builder().integers(&numbers), y.builder().integers(&[signed(*place)])],
+            &[],
+        );
+        let mut sizes = vec![1; rank - axis];
+        sizes[0] = signed(size);
+        mask = mask * here.cast(y.element()).reshape(&sizes);
+    }
+    let mut units = 1.0;
+    for axis in index.len() + 1..rank {
+        units *= y.size(axis)? as f64;
+    }
+    let axes: Vec<usize> = (1..rank).collect();
+    if !axes.is_empty() {
+        score = score.mean(&axes, Keep::None);
+    }
+    Ok((score, (mask * (1.0 / units)).expand_like(y)?))
 }
 
 fn one_number() -> CompileError {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayD, Axis};
-pub use pellucid_compile::Unit;
+pub use pellucid_compile::{Neuron, Unit};
 
 use crate::array::Array;
 use crate::error::Error;
@@ -62,18 +62,31 @@ impl Attribution {
 /// What is explained of one row: an output's element, or the difference of two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Position among the classes.
+    /// Position among the classes; 0 of a hidden unit.
     pub index: usize,
     /// Its label, where there are labels.
     pub label: Option<String>,
     /// For a contrast: what is subtracted.
     pub minus: Option<Box<Target>>,
+    /// A hidden unit, as `layer4[3,1,2]`, in place of a class.
+    pub neuron: Option<String>,
 }
 
 impl Target {
     /// The class at `index`, named by `labels`.
     pub fn new(index: usize, labels: Option<&Labels>) -> Self {
-        Self { index, label: labels.and_then(|labels| labels.get(index)).map(str::to_owned), minus: None }
+        let label = labels.and_then(|labels| labels.get(index)).map(str::to_owned);
+        Self { index, label, minus: None, neuron: None }
+    }
+
+    /// A hidden unit.
+    pub fn of_neuron(neuron: &Neuron) -> Self {
+        Self { index: 0, label: None, minus: None, neuron: Some(neuron.to_string()) }
+    }
+
+    /// Position among the classes; `None` of a hidden unit.
+    pub fn class(&self) -> Option<usize> {
+        self.neuron.is_none().then_some(self.index)
     }
 
     /// The same, less `other`.
@@ -86,9 +99,9 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.label {
-            Some(label) => f.write_str(label)?,
-            None => write!(f, "class {}", self.index)?,
+        match (&self.neuron, &self.label) {
+            (Some(name), _) | (None, Some(name)) => f.write_str(name)?,
+            (None, None) => write!(f, "class {}", self.index)?,
         }
         match &self.minus {
             Some(other) => write!(f, " minus {other}"),
@@ -253,8 +266,10 @@ pub struct Explanation {
     pub explained: Vec<Explained>,
     /// The method.
     pub method: MethodSummary,
-    /// The layer, for methods that look at one.
+    /// The layer that attributions are to, or that the method looks at.
     pub layer: Option<String>,
+    /// The hidden unit that is explained in place of a class.
+    pub neuron: Option<String>,
     /// The baseline in words, for methods that have one.
     pub baseline: Option<String>,
     /// Settings that reproduce it.

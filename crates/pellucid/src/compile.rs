@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use pellucid_compile::methods::Form;
 use pellucid_compile::passes::lower;
 use pellucid_compile::{
-    Artefact, Baseline as Start, Coverage, Draws, Options as CompileOptions, Points, Quadrature, Request,
-    Target, artefact, coverage as covered,
+    Artefact, Baseline as Start, Coverage, Draws, Options as CompileOptions, Points, Quadrature, Target,
+    artefact, coverage as covered,
 };
 use pellucid_graph::onnx::{self, EncodeOptions};
 use pellucid_graph::{Dim, Graph};
@@ -107,11 +107,7 @@ pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Re
         _ => Draws::default(),
     };
     let compile_options = CompileOptions {
-        request: Request {
-            target: Target::Input,
-            output: options.score.clone(),
-            layer: chosen.layer.clone(),
-        },
+        request: chosen.request(Target::Input, options.score.clone()),
         targets,
         baseline: start(model, "baseline", &wanted.baseline)?,
         background: start(model, "background", &wanted.background)?,
@@ -131,6 +127,7 @@ pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Re
             "method": chosen.definition.name,
             "settings": settings.iter().cloned().collect::<BTreeMap<String, String>>(),
             "layer": layer,
+            "neuron": chosen.neuron.as_ref().map(ToString::to_string),
             "unit": unit.name(),
             "inputs": inputs,
             "outputs": outputs,
@@ -194,7 +191,7 @@ fn start(model: &Model, what: &str, baseline: &ArtefactBaseline) -> Result<Start
 pub fn coverage(model: &Model, options: &Options) -> Result<Coverage, Error> {
     let chosen = Chosen::new(options)?;
     let method = chosen.method()?;
-    let request = Request { target: Target::Input, output: options.score.clone(), layer: chosen.layer };
+    let request = chosen.request(Target::Input, options.score.clone());
     Ok(covered(&typical(model.graph())?, &method, &request)?)
 }
 

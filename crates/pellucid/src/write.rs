@@ -415,6 +415,7 @@ pub(crate) fn columns(explanation: &Explanation) -> Result<Vec<(String, Vec<Arra
             );
         }
     }
+    let of_classes = explanation.neuron.is_none();
     let signed = |index: usize| i64::try_from(index).unwrap_or(i64::MAX);
     let targets = |of: &dyn Fn(&Target) -> i64| -> Vec<Array> {
         let indices = |explained: &Explained| explained.targets.iter().map(of).collect::<Array1<i64>>();
@@ -430,7 +431,7 @@ pub(crate) fn columns(explanation: &Explanation) -> Result<Vec<(String, Vec<Arra
     let minus = |target: &Target| target.minus.as_ref().map_or(-1, |minus| signed(minus.index));
     let with_contrast = contrasts.into_iter().any(|target| target.minus.is_some());
     let optional: [(&str, Option<Vec<Array>>); 7] = [
-        ("target", Some(targets(&|target| signed(target.index)))),
+        ("target", of_classes.then(|| targets(&|target| signed(target.index)))),
         ("target_minus", with_contrast.then(|| targets(&minus))),
         ("score", vector(&|attribution| Some(attribution.score.clone().into_dyn()))),
         ("baseline_score", vector(&|attribution| dynamic(&attribution.baseline_score))),

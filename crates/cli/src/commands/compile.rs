@@ -47,6 +47,7 @@ pub(crate) fn run(arguments: &Compile) -> Result<ExitCode, Error> {
                 "inputs": compiled.inputs,
                 "outputs": compiled.outputs,
                 "layer": compiled.layer,
+                "neuron": arguments.choosing.neuron,
                 "notes": compiled.notes,
             })
         ));
@@ -60,6 +61,9 @@ pub(crate) fn run(arguments: &Compile) -> Result<ExitCode, Error> {
     }
     if let Some(layer) = &compiled.layer {
         print(&format!("  layer          {layer}"));
+    }
+    if let Some(neuron) = &arguments.choosing.neuron {
+        print(&format!("  neuron         {neuron}"));
     }
     print(&format!("  added inputs   {}", list(&compiled.inputs)));
     print(&format!("  added outputs  {}", list(&compiled.outputs)));

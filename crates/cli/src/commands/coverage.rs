@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &Coverage) -> Result<ExitCode, Error> {
                 "model": model.name(),
                 "method": arguments.choosing.method,
                 "layer": coverage.layer,
+                "neuron": arguments.choosing.neuron,
                 "covered": coverage.share(),
                 "total_nodes": coverage.total,
                 "nodes": nodes,

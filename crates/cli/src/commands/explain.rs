@@ -15,7 +15,7 @@ pub(crate) fn run(arguments: &Explain) -> Result<ExitCode, Error> {
     let outputs = Outputs::new(&arguments.output, Format::OF_EXPLANATIONS, &read)?;
     let model = open(&arguments.model, &arguments.describing)?;
     let options = Options {
-        targets: targets(&model, &arguments.target),
+        targets: arguments.target.as_ref().map_or_else(Vec::new, |text| targets(&model, text)),
         baseline: baseline(&arguments.baseline),
         background: arguments.background.clone().map(Baseline::File),
         score: arguments.describing.score.clone(),
@@ -71,6 +71,7 @@ pub(super) fn chosen(choosing: &Choosing) -> Options {
     Options {
         settings: choosing.set.clone(),
         layer: choosing.layer.clone(),
+        neuron: choosing.neuron.clone(),
         ..Options::new(&choosing.method)
     }
 }

@@ -242,7 +242,9 @@ impl<'b> Making<'b, '_, '_> {
                 given.insert(id, here.id());
             }
         }
-        let stands_for = self.builder.embed(making.source, &given)?;
+        let wanted: Vec<ValueId> =
+            making.collected.iter().copied().chain([making.scored.output, making.scored.value]).collect();
+        let stands_for = self.builder.embed(making.source, &given, &wanted)?;
         let here = |id: ValueId| {
             stands_for[id.index()].ok_or_else(|| CompileError::Emitted("a value was not copied".to_owned()))
         };

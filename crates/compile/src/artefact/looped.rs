@@ -1,5 +1,7 @@
 //! Several points in one artefact: what surrounds the Loop. Its body is made in [`body`](super::body).
 
+use std::collections::BTreeMap;
+
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, Shape, Tensor, ValueId};
 
 use super::body::{Body, Place};
@@ -7,7 +9,7 @@ use super::{Artefact, Baseline, Making};
 use crate::build::{Keep, Var, signed};
 use crate::error::{CompileError, Result};
 use crate::method::{Nodes, Statistic};
-use crate::program::moved;
+use crate::program::{float_inputs, moved};
 use crate::readout::Readout;
 use crate::score::{self, Aim};
 
@@ -34,7 +36,7 @@ impl<'a> Looped<'a> {
                 "a model with control flow cannot be repeated in a Loop yet: use a method that evaluates it once".to_owned(),
             ));
         }
-        let moved = moved(making.source);
+        let moved = moved(making.source, making.method, &making.collected);
         if moved.is_empty() {
             return Err(CompileError::Model(
                 "no input is floating-point, so no point can be placed beside it: use points=once".to_owned(),
@@ -52,9 +54,42 @@ impl<'a> Looped<'a> {
         Ok(Outside { aims, scores, added })
     }
 
+    /// What starts the path, or is drawn, for every moved value: `starts` of the inputs as they are, or what the layer is
+    /// there, where the points are among its values. `fitted` gives a start the rows that the model takes.
+    fn of_layer(
+        &self,
+        starts: Vec<(ValueId, Var<'a>)>,
+        fitted: impl Fn(Var<'a>, Var<'a>) -> Result<Var<'a>>,
+    ) -> Result<Vec<(ValueId, Var<'a>)>> {
+        let making = self.making;
+        if !making.method.moves_layer() {
+            return Ok(starts);
+        }
+        let mut given: BTreeMap<ValueId, ValueId> = BTreeMap::new();
+        for id in making.source.value_ids() {
+            let value = making.source.value(id);
+            // The graph around begins with the source: its values are there under the same numbers.
+            if value.constant().is_some() || making.source.inputs().contains(&id) {
+                given.insert(id, id);
+            }
+        }
+        for (id, start) in starts {
+            given.insert(id, fitted(start, making.builder.var(id))?.id());
+        }
+        let here = making.builder.embed(making.source, &given, &self.moved)?;
+        let found = |id: &ValueId| {
+            let value = here[id.index()];
+            let value = value.ok_or_else(|| CompileError::Emitted("a layer was not copied".to_owned()))?;
+            Ok((*id, making.builder.var(value)))
+        };
+        self.moved.iter().map(found).collect()
+    }
+
     fn input_name(&self, base: &str, id: ValueId) -> String {
         let graph = self.making.builder.graph();
-        let wanted = if self.moved.len() == 1 {
+        let inputs = float_inputs(self.making.source);
+        let peers = if inputs.contains(&id) { inputs.len() } else { self.moved.len() };
+        let wanted = if peers == 1 {
             base.to_owned()
         } else {
             format!("{base}:{}", self.making.source.value(id).name)
@@ -99,13 +134,14 @@ impl<'a> Looped<'a> {
         }
         let builder = &self.making.builder;
         let mut outside = self.outside()?;
-        let mut starts = Vec::new();
-        for id in &self.moved {
-            let x = builder.var(*id);
-            let b =
-                self.start("baseline", &self.making.options.baseline, *id, x.shape()?, &mut outside.added)?;
-            starts.push((b, x - b));
+        let mut baselines = Vec::new();
+        for id in float_inputs(self.making.source) {
+            let shape = builder.var(id).shape()?;
+            let b = self.start("baseline", &self.making.options.baseline, id, shape, &mut outside.added)?;
+            baselines.push((id, b));
         }
+        let starts = self.of_layer(baselines, |b, x| b.expand_like(x))?;
+        let starts: Vec<_> = starts.into_iter().map(|(id, b)| (b, builder.var(id) - b)).collect();
         let chunk = self.making.options.chunk.max(1);
         let complete = self.making.method.is_complete();
         // The baseline is one more point, of weight 0, that only its score is taken from.
@@ -191,16 +227,19 @@ impl<'a> Looped<'a> {
         }
         let mut outside = self.outside()?;
         let mut backgrounds = Vec::new();
-        for id in &self.moved {
-            let x = builder.var(*id);
+        for id in float_inputs(self.making.source) {
+            let x = builder.var(id);
             let mut shape = x.shape()?;
             if let Some(first) = shape.first_mut() {
                 *first = Dim::symbol("backgrounds");
             }
-            let start = self.start("background", &options.background, *id, shape, &mut outside.added)?;
+            let start = self.start("background", &options.background, id, shape, &mut outside.added)?;
             // Zero is a background of one row.
-            backgrounds.push(if start.rank()? == 0 { x.slice(0, 0, 1, 1).zeros_like()? } else { start });
+            let start = if start.rank()? == 0 { x.slice(0, 0, 1, 1).zeros_like()? } else { start };
+            backgrounds.push((id, start));
         }
+        let backgrounds = self.of_layer(backgrounds, |b, _| Ok(b))?;
+        let backgrounds: Vec<Var<'_>> = backgrounds.into_iter().map(|(_, rows)| rows).collect();
         let noises =
             if self.making.method.points.has_noise() { self.noises(&mut outside.added)? } else { Vec::new() };
         let count = backgrounds[0].apply("Shape").slice(0, 0, 1, 1);

@@ -206,7 +206,8 @@ pub(crate) fn linearity(subject: &Subject) -> Result<(), String> {
 /// a·f + b·g of one input.
 fn combined(f: &Graph, g: &Graph, a: f64, b: f64) -> Graph {
     let builder = Builder::new(f.clone());
-    let stands_for = builder.embed(g, &BTreeMap::from([(g.inputs()[0], f.inputs()[0])])).unwrap();
+    let stands_for =
+        builder.embed(g, &BTreeMap::from([(g.inputs()[0], f.inputs()[0])]), g.outputs()).unwrap();
     let y = builder.var(f.outputs()[0]) * a + builder.var(stands_for[g.outputs()[0].index()].unwrap()) * b;
     let y = y.id();
     let mut graph = builder.finish().unwrap();
@@ -292,7 +293,8 @@ fn masked(graph: &Graph) -> Graph {
 }
 
 fn behind(builder: Builder, graph: &Graph, taken: pellucid_graph::ValueId) -> Graph {
-    let stands_for = builder.embed(graph, &BTreeMap::from([(graph.inputs()[0], taken)])).unwrap();
+    let stands_for =
+        builder.embed(graph, &BTreeMap::from([(graph.inputs()[0], taken)]), graph.outputs()).unwrap();
     let y = stands_for[graph.outputs()[0].index()].unwrap();
     let mut graph = builder.finish().unwrap();
     graph.set_outputs(vec![y]);

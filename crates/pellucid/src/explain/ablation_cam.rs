@@ -81,7 +81,7 @@ fn read_besides(evaluator: &Evaluator<'_>, layer: &str) -> BTreeSet<String> {
     let graph: &Graph = &program.graph;
     let Some(layer) = graph.find(layer) else { return BTreeSet::new() };
     let mut seen: BTreeSet<ValueId> = BTreeSet::from([layer]);
-    let mut left: Vec<ValueId> = graph.find(&program.scored).into_iter().collect();
+    let mut left: Vec<ValueId> = graph.find(evaluator.explained()).into_iter().collect();
     while let Some(id) = left.pop() {
         if seen.insert(id)
             && let Some(node) = graph.producer_of(id)

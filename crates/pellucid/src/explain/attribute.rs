@@ -1,6 +1,6 @@
 //! From a batch and its targets to attributions: what is done with the model's points.
 
-use ndarray::{Array1, ArrayD, Axis};
+use ndarray::{Array1, Array2, ArrayD, Axis};
 use pellucid_compile::methods::Form;
 use pellucid_compile::{Method, Points, Readout};
 
@@ -15,8 +15,8 @@ use super::rise::{self, Masks};
 use super::sampling::{self, Sampling};
 use super::score_cam::score_cam;
 use super::targets::Aim;
-use super::{Baseline, Chosen, Options, background, occlusion};
-use crate::attribution::{Attribution, Prediction};
+use super::{Baseline, Chosen, Options, background, layer, occlusion};
+use crate::attribution::Attribution;
 use crate::error::Error;
 
 /// One batch under a method.
@@ -29,7 +29,8 @@ pub(super) struct Run<'a> {
     /// The background, read where it is a file; `None` is zero.
     pub(super) background: Option<&'a Arrays>,
     pub(super) arrays: &'a Arrays,
-    pub(super) prediction: &'a Prediction,
+    /// What is explained: the scores of every class, [n, classes], or a hidden unit's values, [n, 1].
+    pub(super) scores: &'a Array2<f32>,
     /// Where the batch stands among all rows of the run.
     pub(super) place: Place,
     /// Rows whose adaptive quadrature ran out of points, over all targets.
@@ -53,7 +54,7 @@ impl Run<'_> {
         }
         match self.method.points {
             Points::Once => {
-                evaluator.expect(self.prediction.scores.nrows());
+                evaluator.expect(self.scores.nrows());
                 let passed = evaluator.pass(self.arrays, aims)?;
                 let finished = passed.into_iter().map(|passed| {
                     let mut attribution = blank(evaluator, passed.values);
@@ -81,7 +82,7 @@ impl Run<'_> {
                     compared: false,
                     statistic: self.method.statistic,
                 };
-                self.sampled(evaluator, &sampling, aims)
+                self.sampled(evaluator, &sampling, self.arrays, aims)
             }
             Points::Background { samples, noise } => {
                 self.attribute_over_background(evaluator, samples, noise, aims)
@@ -97,8 +98,8 @@ impl Run<'_> {
     }
 
     /// The scores of the batch's rows under one target.
-    fn scores(&self, aims: &[Aim]) -> Array1<f32> {
-        self.prediction.scores.rows().into_iter().zip(aims).map(|(row, aim)| aim.score(&row)).collect()
+    fn scores_of(&self, aims: &[Aim]) -> Array1<f32> {
+        self.scores.rows().into_iter().zip(aims).map(|(row, aim)| aim.score(&row)).collect()
     }
 
     /// Methods that evaluate the model from outside.
@@ -135,7 +136,7 @@ impl Run<'_> {
                     evaluator,
                     (&sizes.0, &sizes.1),
                     (self.arrays, &baselines),
-                    &self.prediction.scores,
+                    self.scores,
                     aims,
                 )?;
                 for found in found {
@@ -146,7 +147,7 @@ impl Run<'_> {
             }
         }
         for (attribution, aims) in attributions.iter_mut().zip(aims) {
-            attribution.score = self.scores(aims);
+            attribution.score = self.scores_of(aims);
         }
         Ok(attributions)
     }
@@ -159,7 +160,7 @@ impl Run<'_> {
         aims: &[Vec<Aim>],
     ) -> Result<Vec<ArrayD<f32>>, Error> {
         match self.chosen.definition.name {
-            "ablation-cam" => ablation_cam(evaluator, self.arrays, &self.prediction.scores, aims),
+            "ablation-cam" => ablation_cam(evaluator, self.arrays, self.scores, aims),
             "score-cam" => score_cam(evaluator, self.arrays, baselines, aims),
             _ => {
                 let centred = self.chosen.settings.text("centre") == Some("yes");
@@ -168,15 +169,53 @@ impl Run<'_> {
         }
     }
 
+    /// `inputs`, and where points are placed among a layer's values, what the layer is there: it is then fed.
+    fn with_layer(&self, evaluator: &mut Evaluator<'_>, mut inputs: Arrays) -> Result<Arrays, Error> {
+        let name = evaluator.program.layer.clone().unwrap_or_default();
+        // An input is a layer too, and is fed already.
+        if self.method.moves_layer() && inputs.iter().all(|(input, _)| *input != name) {
+            let values = layer::activations(evaluator, &inputs)?;
+            inputs.push((name, values));
+        }
+        Ok(inputs)
+    }
+
+    /// What the layer is at every row of the background, where points are placed among its values.
+    fn background_of_layer(
+        &self,
+        evaluator: &mut Evaluator<'_>,
+        background: Background,
+    ) -> Result<Background, Error> {
+        if !self.method.moves_layer() {
+            return Ok(background);
+        }
+        if let Some((name, _)) = self.arrays.iter().find(|(name, _)| background.row(name, 0).is_none()) {
+            return Err(Error::Setting {
+                name: "layer".to_owned(),
+                problem: format!(
+                    "input {name:?} is not floating-point, so that what a layer is at the background differs by row: \
+                     use integrated-gradients with a baseline"
+                ),
+            });
+        }
+        let mut rows = self.with_layer(evaluator, background.all(self.arrays, 0)?)?;
+        let name = layer::name(evaluator)?;
+        rows.retain(|(value, _)| *value == name);
+        let (name, values) =
+            rows.pop().ok_or_else(|| Error::Internal("the background has no layer".to_owned()))?;
+        Ok(Background::of(name, values))
+    }
+
     fn along_a_path(
         &mut self,
         evaluator: &mut Evaluator<'_>,
         how: How,
         aims: &[Vec<Aim>],
     ) -> Result<Vec<Attribution>, Error> {
-        let baselines = self.baselines()?;
+        let baselines = self.with_layer(evaluator, self.baselines()?)?;
+        let inputs = self.with_layer(evaluator, self.arrays.clone())?;
         let mut attributions = Vec::new();
-        for found in path::integrate(evaluator, how, self.arrays, &baselines, aims)? {
+        for found in path::integrate(evaluator, how, &inputs, &baselines, aims)? {
             self.unfinished += found.unfinished;
             let mut attribution = blank(evaluator, found.values);
             attribution.score = found.scores;
@@ -192,12 +231,13 @@ impl Run<'_> {
         &self,
         evaluator: &mut Evaluator<'_>,
         sampling: &Sampling<'_>,
+        inputs: &Arrays,
         aims: &[Vec<Aim>],
     ) -> Result<Vec<Attribution>, Error> {
-        let found = sampling::sample(evaluator, sampling, self.arrays, aims, self.place)?;
+        let found = sampling::sample(evaluator, sampling, inputs, aims, self.place)?;
         let finished = found.into_iter().zip(aims).map(|(found, aims)| {
             let mut attribution = blank(evaluator, found.values);
-            attribution.score = self.scores(aims);
+            attribution.score = self.scores_of(aims);
             attribution.std_error = found.std_errors;
             attribution.gap_std_error = found.total_errors.filter(|_| self.method.is_complete());
             attribution
@@ -212,7 +252,8 @@ impl Run<'_> {
         noise: f64,
         aims: &[Vec<Aim>],
     ) -> Result<Vec<Attribution>, Error> {
-        let rows = Background::new(self.background, self.arrays)?;
+        let rows = self.background_of_layer(evaluator, Background::new(self.background, self.arrays)?)?;
+        let inputs = self.with_layer(evaluator, self.arrays.clone())?;
         let draws: Draws = match &self.options.draws {
             Some(draws) => draws.clone(),
             None => background::draws(samples, self.options.seed),
@@ -224,11 +265,11 @@ impl Run<'_> {
             compared: self.method.readout == Readout::TimesDifference,
             statistic: self.method.statistic,
         };
-        let mut attributions = self.sampled(evaluator, &sampling, aims)?;
+        let mut attributions = self.sampled(evaluator, &sampling, &inputs, aims)?;
         if !self.method.is_complete() {
             return Ok(attributions);
         }
-        let means = self.background_scores(evaluator, &rows, aims)?;
+        let means = self.background_scores(evaluator, (&inputs, &rows), aims)?;
         for (attribution, means) in attributions.iter_mut().zip(means) {
             attribution.gap = Some(gaps(attribution, &means));
             attribution.baseline_score = Some(means);
@@ -240,16 +281,17 @@ impl Run<'_> {
     fn background_scores(
         &self,
         evaluator: &mut Evaluator<'_>,
-        background: &Background,
+        (inputs, background): (&Arrays, &Background),
         aims: &[Vec<Aim>],
     ) -> Result<Vec<Array1<f32>>, Error> {
         // Where every input is the background's, its scores are the same for every row.
-        let same = self.arrays.iter().all(|(name, _)| evaluator.program.moved.contains(name));
-        let rows = self.prediction.scores.nrows();
+        let moves_all = self.method.moves_layer() && evaluator.program.separated;
+        let same = moves_all || inputs.iter().all(|(name, _)| evaluator.program.moved.contains(name));
+        let rows = self.scores.nrows();
         evaluator.expect(background.count() * if same { 1 } else { rows });
         let mut tables = Vec::new();
         for row in 0..if same { rows.min(1) } else { rows } {
-            tables.push(evaluator.scores(&background.all(self.arrays, row)?, background.count())?);
+            tables.push(evaluator.scores(&background.all(inputs, row)?, background.count())?);
         }
         let mean = |row: usize, aim: &Aim| {
             let table = &tables[if same { 0 } else { row }];

@@ -81,6 +81,12 @@ impl Background {
         Ok(Self { rows, count: count.unwrap_or(1) })
     }
 
+    /// Rows of one value, [k, …].
+    pub(crate) fn of(name: String, rows: Array) -> Self {
+        let count = rows.shape().first().copied().unwrap_or(1).max(1);
+        Self { rows: vec![(name, rows)], count }
+    }
+
     /// Number of rows.
     pub(crate) fn count(&self) -> usize {
         self.count

@@ -324,11 +324,22 @@ impl<'p> Evaluator<'p> {
         Ok(found)
     }
 
-    /// The scores of every class for `count` rows: [rows, classes]; one forward evaluation a row.
+    /// The scores of every class for `count` rows: [rows, classes], or [rows, 1] of a hidden unit; one forward
+    /// evaluation a row.
     pub(crate) fn scores(&mut self, rows: &Arrays, count: usize) -> Result<Array2<f32>, Error> {
-        let scored = self.program.scored.clone();
+        let scored = self.explained().to_owned();
         let found = self.run(rows, count, &[&scored])?;
         table(found.first(), count)
+    }
+
+    /// Name of the value that is explained: the scores of every class, `[n, classes]`, or a hidden unit, `[n]`.
+    pub(crate) fn explained(&self) -> &str {
+        if self.program.neuron.is_some() { &self.program.score } else { &self.program.scored }
+    }
+
+    /// The scores of the pass that [`Evaluator::run_with_pass`] computed.
+    pub(crate) fn ready_scores(&self) -> Option<&Array1<f32>> {
+        self.ready.as_ref().map(|(_, passed)| &passed.scores)
     }
 
     /// Scores and readouts of `rows` for each of some targets: `aims` are by target, then by row. Several targets share

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use pellucid_compile::methods::{Definition, Form};
-use pellucid_compile::{Method, Points, Request, Target as Compiled};
+use pellucid_compile::{Method, Points, Target as Compiled};
 use pellucid_graph::Graph;
 
 use super::attribute::Run;
@@ -12,7 +12,9 @@ use super::evaluator::{Arrays, Evaluator};
 use super::predictor::{bound, table, unit_of};
 use super::targets::{Aim, TargetChoice, aims};
 use super::{Baseline, Chosen, Options, Progress, background};
-use crate::attribution::{Attribution, Explained, Explanation, MethodSummary, Prediction, Settings, Unit};
+use crate::attribution::{
+    Attribution, Explained, Explanation, MethodSummary, Prediction, Settings, Target, Unit,
+};
 use crate::error::Error;
 use crate::input::{Inputs, Shapes};
 use crate::model::Model;
@@ -73,10 +75,11 @@ impl<'a> Explainer<'a> {
         let choices = options.choices();
         let target = match choices.as_slice() {
             _ if choices.iter().any(TargetChoice::is_contrast) => Compiled::InputContrast,
+            _ if chosen.neuron.is_some() => Compiled::Input,
             [choice] if looks_once(&chosen, &method) => choice.rank().map_or(Compiled::Input, Compiled::Rank),
             _ => Compiled::Input,
         };
-        let request = Request { target, output: options.score.clone(), layer: chosen.layer.clone() };
+        let request = chosen.request(target, options.score.clone());
         let baseline = match &options.baseline {
             Baseline::File(path) => Baseline::Given(npy::read_arrays(path)?),
             other => other.clone(),
@@ -127,11 +130,10 @@ impl<'a> Explainer<'a> {
         let arrays: Arrays = inputs.arrays().to_vec();
         let choices = self.options.choices();
         let known = self.known(&choices, inputs.len(), place)?;
-        let prediction = predicted(self.model, &mut self.evaluator, &arrays, inputs.len(), &known)?;
-        let classes = self.evaluator.program.classes;
+        let (prediction, scores) = predicted(self.model, &mut self.evaluator, &arrays, inputs.len(), &known)?;
         let aims = choices
             .iter()
-            .map(|choice| aims(self.model, &prediction, choice, classes, place))
+            .map(|choice| self.aims(&prediction, choice, place))
             .collect::<Result<Vec<_>, _>>()?;
         let mut run = Run {
             chosen: &self.chosen,
@@ -140,7 +142,7 @@ impl<'a> Explainer<'a> {
             baseline: &self.baseline,
             background: self.background.as_ref(),
             arrays: &arrays,
-            prediction: &prediction,
+            scores: scores.as_ref().unwrap_or(&prediction.scores),
             place,
             unfinished: 0,
         };
@@ -151,7 +153,10 @@ impl<'a> Explainer<'a> {
             .into_iter()
             .zip(&aims)
             .map(|(attribution, aims)| Explained {
-                targets: aims.iter().map(|aim| aim.named(labels)).collect(),
+                targets: match &self.chosen.neuron {
+                    Some(neuron) => vec![Target::of_neuron(neuron); aims.len()],
+                    None => aims.iter().map(|aim| aim.named(labels)).collect(),
+                },
                 // The first target pays for what all of them share.
                 attribution: Attribution { evaluations: std::mem::take(&mut evaluations), ..attribution },
             })
@@ -165,6 +170,7 @@ impl<'a> Explainer<'a> {
             explained,
             method: summary(definition),
             layer: self.evaluator.program.layer.clone(),
+            neuron: self.chosen.neuron.as_ref().map(ToString::to_string),
             baseline: compared_with(&self.chosen, &self.method, &self.options),
             settings: settings(&self.chosen, &self.options),
             command: String::new(),
@@ -186,12 +192,19 @@ impl<'a> Explainer<'a> {
         if self.evaluator.ranks {
             return Ok(Known::Ranked);
         }
-        if choice.needs_scores() {
+        if choice.needs_scores() && self.chosen.neuron.is_none() {
             return Ok(Known::Nothing);
         }
-        let classes = self.evaluator.program.classes;
         let unknown = Prediction::new(Vec::new(), Array2::zeros((rows, 0)), Unit::Raw, None);
-        aims(self.model, &unknown, choice, classes, place).map(Known::Aims)
+        self.aims(&unknown, choice, place).map(Known::Aims)
+    }
+
+    /// What is explained of each row; a hidden unit is one number a row.
+    fn aims(&self, prediction: &Prediction, choice: &TargetChoice, place: Place) -> Result<Vec<Aim>, Error> {
+        if self.chosen.neuron.is_some() {
+            return Ok(vec![Aim { of: 0, minus: None }; prediction.scores.nrows()]);
+        }
+        aims(self.model, prediction, choice, self.evaluator.program.classes, place)
     }
 
     /// What should be known of a run of `rows` rows, once it is done.
@@ -218,6 +231,13 @@ impl<'a> Explainer<'a> {
         {
             notes.push(format!(
                 "no layer was named: {layer:?} was chosen, the last value before space is pooled away"
+            ));
+        }
+        if let (Some(layer), false) = (&program.layer, program.separated)
+            && !self.chosen.definition.layer
+        {
+            notes.push(format!(
+                "not everything that the score depends on passes {layer:?}: values there are of the part that does"
             ));
         }
         let explained_output =
@@ -250,26 +270,40 @@ fn looks_once(chosen: &Chosen, method: &Method) -> bool {
     matches!(chosen.definition.form, Form::Compiled(_)) && method.points == Points::Once
 }
 
+/// What the model says; and, where that is not what is explained but a hidden unit is, its values, [n, 1].
 fn predicted(
     model: &Model,
     evaluator: &mut Evaluator<'_>,
     arrays: &Arrays,
     rows: usize,
     known: &Known,
-) -> Result<Prediction, Error> {
+) -> Result<(Prediction, Option<Array2<f32>>), Error> {
     let names = evaluator.program.predictions.clone();
     let scored = evaluator.program.scored.clone();
+    let neuron = evaluator.program.neuron.is_some();
+    let score = evaluator.program.score.clone();
     let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
     wanted.push(&scored);
-    let mut results = match known {
-        Known::Aims(aims) => evaluator.run_with_pass(arrays, Some(aims), rows, &wanted)?,
-        Known::Ranked => evaluator.run_with_pass(arrays, None, rows, &wanted)?,
-        Known::Nothing => evaluator.run(arrays, rows, &wanted)?,
+    let (mut results, explained) = match known {
+        Known::Aims(aims) => {
+            let found = evaluator.run_with_pass(arrays, Some(aims), rows, &wanted)?;
+            let scores = evaluator.ready_scores().filter(|_| neuron);
+            (found, scores.map(|scores| scores.clone().insert_axis(Axis(1))))
+        }
+        Known::Ranked => (evaluator.run_with_pass(arrays, None, rows, &wanted)?, None),
+        Known::Nothing if neuron => {
+            wanted.push(&score);
+            let mut found = evaluator.run(arrays, rows, &wanted)?;
+            let scores = table(found.pop().as_ref(), rows)?;
+            (found, Some(scores))
+        }
+        Known::Nothing => (evaluator.run(arrays, rows, &wanted)?, None),
     };
     let scores = results.pop();
-    let unit = unit_of(model, &scored, evaluator.program.unit);
+    let unit = unit_of(model, &scored, evaluator.program.scored_unit);
     let outputs = names.into_iter().zip(results).collect();
-    Ok(Prediction::new(outputs, table(scores.as_ref(), rows)?, unit, model.labels().cloned()))
+    let prediction = Prediction::new(outputs, table(scores.as_ref(), rows)?, unit, model.labels().cloned());
+    Ok((prediction, explained))
 }
 
 /// What the input is compared with, in words, for methods that compare it.

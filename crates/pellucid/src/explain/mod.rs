@@ -23,7 +23,7 @@ mod score_cam;
 mod targets;
 
 use pellucid_compile::methods::{Definition, Settings as Checked};
-use pellucid_compile::{Method, Points};
+use pellucid_compile::{Method, Neuron, Points, Request, Target};
 use pellucid_runtime::{Device, Engine, Options as EngineOptions};
 
 pub use background::Draws;
@@ -78,8 +78,12 @@ pub struct Options {
     /// What baselines are drawn from, for methods that draw them: given arrays [k, …] or a file; zero where it is
     /// `None`.
     pub background: Option<Baseline>,
-    /// The layer, for methods that look at one.
+    /// The layer that attributions are to, in place of the inputs; for methods that look at a layer by themselves, the
+    /// layer looked at. A value, node or module.
     pub layer: Option<String>,
+    /// The hidden unit that is explained in place of a class, such as `layer4[3,1,2]`: a layer and a place in it. With
+    /// fewer numbers than the layer has axes, the mean over the axes that are left.
+    pub neuron: Option<String>,
     /// The model's output that is explained; its first where it is `None`.
     pub score: Option<String>,
     /// Seed of everything random.
@@ -109,6 +113,9 @@ impl Options {
         if let Some(layer) = &chosen.layer {
             pellucid_compile::layer::find(model.graph(), layer)?;
         }
+        pellucid_compile::score::sought(model.graph(), None, chosen.neuron.as_ref())
+            .map(|_| ())
+            .or_else(|error| if chosen.neuron.is_some() { Err(error) } else { Ok(()) })?;
         for target in &self.targets {
             target.check(model)?;
         }
@@ -145,6 +152,7 @@ pub(crate) struct Chosen {
     pub(crate) definition: &'static Definition,
     pub(crate) settings: Checked,
     pub(crate) layer: Option<String>,
+    pub(crate) neuron: Option<Neuron>,
 }
 
 impl Chosen {
@@ -152,13 +160,14 @@ impl Chosen {
         let definition = methods::find(&options.method)?;
         let settings = Checked::new(definition, &options.settings)?;
         let named = settings.text("layer").map(str::to_owned);
-        if options.layer.is_some() && !definition.layer {
+        let neuron = options.neuron.as_deref().map(str::parse).transpose()?;
+        if neuron.is_some() && !options.targets.is_empty() {
             return Err(Error::Setting {
-                name: "layer".to_owned(),
-                problem: format!("{} does not look at a layer: leave it out", definition.name),
+                name: "target".to_owned(),
+                problem: "a hidden unit is explained, and it has no classes: leave the target out".to_owned(),
             });
         }
-        let chosen = Self { definition, settings, layer: options.layer.clone().or(named) };
+        let chosen = Self { definition, settings, layer: options.layer.clone().or(named), neuron };
         let points = chosen.method()?.points;
         let drawn = matches!(points, Points::Background { .. });
         let compared = definition.baseline || (points.has_baseline() && !drawn);
@@ -188,7 +197,23 @@ impl Chosen {
     pub(crate) fn method(&self) -> Result<Method, Error> {
         // The host only needs scores, and the names of the inputs that it may change, or of the layer.
         let outside = if self.definition.layer { Method::LAYER } else { Method::GRADIENT };
-        Ok(self.definition.method(&self.settings)?.unwrap_or(outside))
+        let method = self.definition.method(&self.settings)?;
+        if self.layer.is_none() || self.definition.layer {
+            return Ok(method.unwrap_or(outside));
+        }
+        method.and_then(Method::to_layer).ok_or_else(|| Error::Setting {
+            name: "layer".to_owned(),
+            problem: format!(
+                "{} is of the inputs and has no values at a layer: leave it out, or choose a gradient or propagation \
+                 method",
+                self.definition.name
+            ),
+        })
+    }
+
+    /// What is explained, for the compiler.
+    pub(crate) fn request(&self, target: Target, output: Option<String>) -> Request {
+        Request { target, output, layer: self.layer.clone(), neuron: self.neuron.clone() }
     }
 }
 

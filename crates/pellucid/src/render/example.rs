@@ -142,6 +142,7 @@ pub(crate) fn explanation(inputs: Inputs, input: &str, values: ArrayD<f32>) -> E
         prediction: Prediction::new(vec![], scores, Unit::Logit, Some(labels)),
         explained: vec![Explained { targets, attribution }],
         method,
+        neuron: None,
         layer: (!signed).then(|| "/features/9/Conv_output_0".to_owned()),
         baseline: signed.then(|| "zero: a picture of the mean colour".to_owned()),
         settings,

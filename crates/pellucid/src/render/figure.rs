@@ -85,7 +85,7 @@ fn heading(scene: &mut Scene, explanation: &Explanation, explained: &Explained, 
         None => explanation
             .prediction
             .probabilities(row)
-            .and_then(|probabilities| probabilities.get(target.index).copied())
+            .and_then(|probabilities| probabilities.get(target.class()?).copied())
             .map(words::percent),
         Some(_) => None,
     };

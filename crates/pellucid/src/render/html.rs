@@ -25,7 +25,11 @@ pub(super) fn report(explanation: &Explanation) -> Result<String, Error> {
         articles += &article(explanation, row)?;
     }
     let mut settings = String::new();
-    let facts = [("layer", explanation.layer.as_deref()), ("baseline", explanation.baseline.as_deref())];
+    let facts = [
+        ("layer", explanation.layer.as_deref()),
+        ("neuron", explanation.neuron.as_deref()),
+        ("baseline", explanation.baseline.as_deref()),
+    ];
     let facts = facts.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
     let told = explanation.settings.iter().filter(|(key, _)| !matches!(*key, "layer" | "baseline"));
     for (key, value) in told.chain(facts) {
@@ -140,7 +144,7 @@ fn classes(explanation: &Explanation, row: usize) -> String {
     let prediction = &explanation.prediction;
     let all = prediction.top(row, usize::MAX);
     let is_target = |class: &Class| {
-        explanation.explained.iter().any(|explained| explained.targets[row].index == class.index)
+        explanation.explained.iter().any(|explained| explained.targets[row].class() == Some(class.index))
     };
     let largest = all.iter().map(|class| class.score.abs()).fold(f32::MIN_POSITIVE, f32::max);
     let listed = all.iter().enumerate().filter(|(place, class)| *place < LISTED || is_target(class));

@@ -38,6 +38,7 @@ pub fn explanation(explanation: &Explanation, values: Values) -> Value {
             "source": explanation.method.source,
         },
         "layer": explanation.layer,
+        "neuron": explanation.neuron,
         "baseline": explanation.baseline,
         "rows": rows,
         "evaluations": evaluations.iter().sum::<u64>(),
@@ -142,6 +143,10 @@ fn class(class: &Class) -> Value {
 
 fn target(target: &Target) -> Value {
     let mut told = Map::new();
+    if let Some(neuron) = &target.neuron {
+        told.insert("neuron".to_owned(), json!(neuron));
+        return Value::Object(told);
+    }
     told.insert("index".to_owned(), json!(target.index));
     if let Some(label) = &target.label {
         told.insert("label".to_owned(), json!(label));

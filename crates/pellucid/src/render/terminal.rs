@@ -34,7 +34,7 @@ pub fn explanation(explanation: &Explanation, style: Style) -> String {
         }
         let _ = writeln!(text, "{}", strong(&clean(&explanation.inputs.rows()[row].name), style));
         let targets: Vec<usize> =
-            explanation.explained.iter().map(|explained| explained.targets[row].index).collect();
+            explanation.explained.iter().filter_map(|explained| explained.targets[row].class()).collect();
         classes(&mut text, &explanation.prediction, row, &targets, style);
         for explained in &explanation.explained {
             let target = clean(&explained.targets[row].to_string());

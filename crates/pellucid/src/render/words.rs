@@ -276,7 +276,7 @@ mod tests {
     fn explained(gap: Option<f32>, error: Option<f32>) -> Explained {
         let one = |value: f32| Array1::from_elem(1, value);
         Explained {
-            targets: vec![Target { index: 3, label: Some("cat".into()), minus: None }],
+            targets: vec![Target { index: 3, label: Some("cat".into()), minus: None, neuron: None }],
             attribution: Attribution {
                 values: vec![("x".into(), array![[3.0, -1.0]].into_dyn())],
                 score: array![2.5],
