@@ -14,7 +14,7 @@ use pellucid_graph::{Graph, Tensor, ValueId};
 use crate::build::{Builder, Var};
 use crate::error::{CompileError, Result};
 use crate::method::{Collect, Method, Points, Quadrature, nodes};
-use crate::program::{Pass, Request, collected, name_output, rows};
+use crate::program::{Pass, Request, collected, is_complete, name_output, rows};
 use crate::score::{Aim, Scored, Target, Unit};
 use looped::Looped;
 
@@ -103,6 +103,8 @@ struct Making<'a> {
     /// Values whose signals are read.
     collected: Vec<ValueId>,
     rows: pellucid_graph::Dim,
+    /// Whether the values and the gap sum to the difference of scores.
+    complete: bool,
     targets: Vec<Target>,
     builder: Builder,
 }
@@ -112,6 +114,7 @@ impl<'a> Making<'a> {
         let scored = options.request.scored(source)?;
         let collected = collected(source, method, &options.request, &scored)?;
         let rows = rows(source, &scored)?;
+        let complete = is_complete(source, method, &collected, &scored);
         let targets =
             if options.targets.is_empty() { vec![options.request.target] } else { options.targets.clone() };
         if targets.len() > 1 && targets.iter().any(|target| target.is_input()) {
@@ -120,7 +123,7 @@ impl<'a> Making<'a> {
             ));
         }
         let builder = Builder::new(source.clone());
-        Ok(Self { source, method, options, scored, collected, rows, targets, builder })
+        Ok(Self { source, method, options, scored, collected, rows, complete, targets, builder })
     }
 
     /// Every target in the graph, and the inputs they add.
@@ -140,7 +143,7 @@ impl<'a> Making<'a> {
         let (mut scores, mut gaps) = (Vec::new(), Vec::new());
         let mut values = vec![Vec::new(); self.method.read(self.collected.len())];
         for aim in &aims {
-            let pass = Pass::new(&self.builder, &self.scored, aim, &self.collected, self.method)?;
+            let pass = Pass::new(&self.builder, &self.scored, aim, (&self.collected, &[]), self.method)?;
             scores.push(pass.score);
             gaps.extend(pass.gap(&self.builder)?);
             for (values, read) in values.iter_mut().zip(pass.read(&self.builder, self.method)?) {

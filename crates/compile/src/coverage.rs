@@ -6,7 +6,7 @@ use crate::error::{CompileError, Result};
 use crate::kind::Kind;
 use crate::method::Method;
 use crate::ops;
-use crate::program::{Request, collected, compiled};
+use crate::program::{Request, collected, compiled, float_inputs};
 use crate::walk::path;
 
 /// A node on the way of the signal.
@@ -61,7 +61,13 @@ pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Cov
     let scored = request.scored(graph)?;
     let collected = collected(graph, method, request, &scored)?;
     let sought: &[ValueId] = if method.readout.takes_signal() { &collected } else { &[] };
-    let passed = path(graph, &[scored.value], sought);
+    let mut passed = path(graph, &[scored.value], sought);
+    if method.readout.takes_tangent() {
+        // What the layer changes by comes from the inputs.
+        passed.extend(path(graph, &collected, &float_inputs(graph)));
+        passed.sort_unstable();
+        passed.dedup();
+    }
     let plan = method.rules.plan(graph, &passed);
     let mut nodes: Vec<Met> = passed
         .into_iter()

@@ -20,6 +20,7 @@ pub mod rules;
 pub mod score;
 pub mod step;
 pub mod suggest;
+mod tangent;
 pub mod training;
 pub mod walk;
 

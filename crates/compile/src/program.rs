@@ -14,6 +14,7 @@ use crate::method::{Collect, Method};
 use crate::readout::{Readout, Seen, Terms};
 use crate::rules::RuleMap;
 use crate::score::{self, Aim, Scored, Target, Unit};
+use crate::tangent::tangent;
 use crate::walk::{walk, walk_noting};
 
 /// What to explain.
@@ -57,6 +58,9 @@ pub struct Program {
     pub target_minus: Option<String>,
     /// Names of the values that a method's points move: the floating-point inputs, or the layer, which is then fed.
     pub moved: Vec<String>,
+    /// For methods that take what the inputs differ by from their baselines: the name of each floating-point input, and
+    /// the name of the input, of the same shape, that takes its difference.
+    pub directions: Vec<(String, String)>,
     /// For each input (or the layer): its name and the name of its attribution or signal.
     pub attributions: Vec<(String, String)>,
     /// The layer looked at.
@@ -65,6 +69,8 @@ pub struct Program {
     pub gap: Option<String>,
     /// Whether everything that the score depends on passes the layer; `true` without one.
     pub separated: bool,
+    /// Whether values sum, in the limit of many points, to the score less the baseline's.
+    pub complete: bool,
     /// Unit of the score.
     pub unit: Unit,
     /// Number of classes; `None` for one number a row, such as that of a hidden unit.
@@ -94,7 +100,7 @@ impl Program {
         for id in needed {
             let of_model = match self.graph.producer_of(id) {
                 Some(node) => node.index() < self.model_nodes,
-                None => self.graph.constant(id).is_none() && !self.is_target(id),
+                None => self.graph.constant(id).is_none() && !self.is_added(id),
             };
             if of_model {
                 read.insert(id);
@@ -103,9 +109,10 @@ impl Program {
         read
     }
 
-    fn is_target(&self, id: ValueId) -> bool {
+    fn is_added(&self, id: ValueId) -> bool {
         let name = &self.graph.value(id).name;
-        [&self.target, &self.target_minus].into_iter().flatten().any(|target| target == name)
+        let directions = self.directions.iter().map(|(_, direction)| direction);
+        [&self.target, &self.target_minus].into_iter().flatten().chain(directions).any(|added| added == name)
     }
 
     /// The graph in two: one forward pass, and what each target takes of it.
@@ -118,10 +125,10 @@ impl Program {
         outputs.extend(
             boundary.iter().map(String::as_str).filter(|name| !self.predictions.iter().any(|p| p == name)),
         );
-        let model = self.graph.inputs().iter().copied().filter(|id| !self.is_target(*id));
+        let model = self.graph.inputs().iter().copied().filter(|id| !self.is_added(*id));
         let forward = self.part(0..self.model_nodes, &model.collect(), &outputs)?;
         let mut taken = self.read_of_model();
-        taken.extend(self.graph.inputs().iter().copied().filter(|id| self.is_target(*id)));
+        taken.extend(self.graph.inputs().iter().copied().filter(|id| self.is_added(*id)));
         let results: Vec<&str> = self.results().collect();
         let backward = self.part(self.model_nodes..self.graph.nodes().len(), &taken, &results)?;
         Ok(Split { forward, backward, boundary })
@@ -219,7 +226,10 @@ pub(crate) fn compiled(graph: &Graph, method: &Method, request: &Request) -> Res
     let builder = Builder::new(graph.clone());
     let rows = rows(graph, &scored)?;
     let aim = Aim::new(&builder, &scored, request.target, &rows)?;
-    let pass = Pass::new(&builder, &scored, &aim, &collected, method)?;
+    let directions = directions(&builder, graph, method)?;
+    let pass = Pass::new(&builder, &scored, &aim, (&collected, &directions), method)?;
+    let directions =
+        directions.iter().map(|(id, direction)| (graph.value(*id).name.clone(), direction.name())).collect();
     let read = pass.read(&builder, method)?;
     let gap = pass.gap(&builder)?;
     let graph_names: Vec<String> = collected.iter().map(|id| graph.value(*id).name.clone()).collect();
@@ -237,20 +247,19 @@ pub(crate) fn compiled(graph: &Graph, method: &Method, request: &Request) -> Res
     let mut compiled = builder.finish()?;
     compiled.set_outputs(outputs);
     let predicted = predicted(graph, request, &scored);
-    let separated = match (method.collect, collected.last()) {
-        (Collect::Layer, Some(layer)) => layer::separates(graph, *layer, scored.value),
-        _ => true,
-    };
+    let separated = separated(graph, method, &collected, &scored);
     Ok(Program {
         predictions: graph.outputs().iter().map(|id| graph.value(*id).name.clone()).collect(),
         scored: graph.value(predicted.0).name.clone(),
         scored_unit: predicted.1,
         neuron: request.neuron.clone(),
         separated,
+        complete: is_complete(graph, method, &collected, &scored),
         score: score_name,
         target: targets.next(),
         target_minus: targets.next(),
         moved: moved.iter().map(|id| graph.value(*id).name.clone()).collect(),
+        directions,
         attributions,
         layer: (method.collect != Collect::Inputs).then(|| graph_names.last().cloned()).flatten(),
         gap,
@@ -269,6 +278,8 @@ pub(crate) struct Pass<'g> {
     map: Option<Var<'g>>,
     /// The terms of biases, for readouts that take them.
     terms: Option<Terms<'g>>,
+    /// The directional derivatives of the values read, for readouts that take them.
+    tangents: BTreeMap<ValueId, Var<'g>>,
 }
 
 impl<'g> Pass<'g> {
@@ -276,7 +287,7 @@ impl<'g> Pass<'g> {
         builder: &'g Builder,
         scored: &Scored,
         aim: &Aim<'g>,
-        collected: &[ValueId],
+        (collected, directions): (&[ValueId], &[(ValueId, Var<'g>)]),
         method: &Method,
     ) -> Result<Self> {
         let y = builder.var(scored.value);
@@ -307,12 +318,17 @@ impl<'g> Pass<'g> {
             map = Some(Readout::ChannelWeighted.append(&seen)?);
         }
         let signals = read.iter().map(|id| Ok((*id, signal(id, &found)?))).collect::<Result<_>>()?;
+        let mut tangents = BTreeMap::new();
+        for id in read.iter().filter(|_| method.readout.takes_tangent()) {
+            tangents.insert(*id, tangent(builder, *id, directions)?);
+        }
         builder.check()?;
-        Ok(Self { score, signals, map, terms })
+        Ok(Self { score, signals, map, terms, tangents })
     }
 
     fn seen(&self, builder: &'g Builder, id: ValueId, signal: Var<'g>) -> Seen<'_, 'g> {
-        Seen { value: builder.var(id), signal, map: self.map, terms: self.terms.as_ref() }
+        let (map, terms, tangent) = (self.map, self.terms.as_ref(), self.tangents.get(&id).copied());
+        Seen { value: builder.var(id), signal, map, terms, tangent }
     }
 
     /// The readout of every signal.
@@ -355,6 +371,34 @@ pub(crate) fn moved(graph: &Graph, method: &Method, collected: &[ValueId]) -> Ve
         return collected.to_vec();
     }
     float_inputs(graph)
+}
+
+/// An input for each floating-point input, of its shape, that takes what it differs by from its baseline; for methods
+/// that take it.
+fn directions<'g>(builder: &'g Builder, graph: &Graph, method: &Method) -> Result<Vec<(ValueId, Var<'g>)>> {
+    let inputs = if method.readout.takes_tangent() { float_inputs(graph) } else { Vec::new() };
+    let several = inputs.len() > 1;
+    let direction = |id: ValueId| {
+        let x = builder.var(id);
+        let wanted = if several { format!("direction:{}", x.name()) } else { "direction".to_owned() };
+        let name = score::reserved(&builder.graph(), &wanted);
+        Ok((id, builder.input(&name, x.element(), x.shape()?)))
+    };
+    inputs.into_iter().map(direction).collect()
+}
+
+/// Whether a method's values sum, in the limit of many points, to the score less the baseline's: it is complete, and
+/// everything that the score depends on passes the layer it is read at, or the baseline is of the layer alone.
+pub(crate) fn is_complete(graph: &Graph, method: &Method, collected: &[ValueId], scored: &Scored) -> bool {
+    method.is_complete() && (method.moves_layer() || separated(graph, method, collected, scored))
+}
+
+/// Whether everything that the score depends on passes the layer that is read.
+fn separated(graph: &Graph, method: &Method, collected: &[ValueId], scored: &Scored) -> bool {
+    match (method.collect, collected.last()) {
+        (Collect::Layer, Some(layer)) => layer::separates(graph, *layer, scored.value),
+        _ => true,
+    }
 }
 
 /// The inputs of floating-point elements.

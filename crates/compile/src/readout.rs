@@ -20,6 +20,9 @@ pub enum Readout {
     Signal,
     /// Signal × value.
     TimesInput,
+    /// Signal × what the value changes by as the inputs move from their baselines: ∂value/∂input · (input − baseline),
+    /// the value's directional derivative. The differences are inputs of the program.
+    TimesTangent,
     /// Signal × (value − baseline). The program gives the signal; who knows the baseline of a point multiplies.
     TimesDifference,
     /// Grad-CAM's: max(0, Σ over channels of activation × spatial mean of the signal), [n, 1, …] of the layer.
@@ -50,12 +53,14 @@ pub(crate) struct Seen<'a, 'g> {
     pub(crate) map: Option<Var<'g>>,
     /// The terms of biases, for readouts that take them.
     pub(crate) terms: Option<&'a Terms<'g>>,
+    /// The directional derivative of the value, for readouts that take it.
+    pub(crate) tangent: Option<Var<'g>>,
 }
 
 impl<'g> Seen<'_, 'g> {
     /// A value and its signal, and nothing else.
     pub(crate) fn new(value: Var<'g>, signal: Var<'g>) -> Self {
-        Self { value, signal, map: None, terms: None }
+        Self { value, signal, map: None, terms: None, tangent: None }
     }
 }
 
@@ -75,6 +80,10 @@ impl Readout {
         match self {
             Self::Signal | Self::TimesDifference => Ok(seen.signal),
             Self::TimesInput => Ok(times_input(seen)),
+            Self::TimesTangent => match seen.tangent {
+                Some(tangent) => Ok(seen.signal * tangent),
+                None => Err(CompileError::Emitted("there is no direction".to_owned())),
+            },
             Self::ChannelWeighted => cam::channel_weighted(seen),
             Self::PositiveWeighted => cam::positive_weighted(seen),
             Self::ShareWeighted => cam::share_weighted(seen),
@@ -98,8 +107,13 @@ impl Readout {
     }
 
     /// Whether it means something at any value, an input or a layer, whatever its axes are.
-    pub(crate) fn is_of_any_value(self) -> bool {
-        matches!(self, Self::Signal | Self::TimesInput | Self::TimesDifference)
+    pub fn is_of_any_value(self) -> bool {
+        matches!(self, Self::Signal | Self::TimesInput | Self::TimesDifference | Self::TimesTangent)
+    }
+
+    /// Whether it takes the value's directional derivative.
+    pub(crate) fn takes_tangent(self) -> bool {
+        self == Self::TimesTangent
     }
 
     /// Whether it takes the terms of biases.

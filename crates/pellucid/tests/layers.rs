@@ -246,3 +246,48 @@ fn what_cannot_be_is_refused_in_words_that_help() {
     };
     assert!(refused("cnn", weight, "gradient").contains("is a constant of the model"));
 }
+
+/// Everything passes the layer, so conductances sum to the change of the score; where a layer is passed by, no gap is
+/// promised, and that is said.
+#[test]
+fn conductance_is_complete_where_everything_passes() {
+    for (network, module, whole) in
+        [("cnn", "relu2", true), ("mlp", "2", true), ("residual", "0.relu1", false)]
+    {
+        let found = run(
+            network,
+            |golden, options| {
+                options.layer = layer(golden, module).or(Some(module.to_owned()));
+                options.settings = vec![("tolerance".to_owned(), "0.001".to_owned())];
+            },
+            "conductance",
+        );
+        let attribution = &found.explained[0].attribution;
+        assert_eq!(attribution.gap.is_some(), whole, "{network}");
+        assert_eq!(found.notes.iter().any(|note| note.contains("passes")), !whole, "{:?}", found.notes);
+        let Some(gap) = &attribution.gap else { continue };
+        let baseline = attribution.baseline_score.as_ref().unwrap();
+        for row in 0..attribution.rows() {
+            let change = (attribution.score[row] - baseline[row]).abs();
+            assert!(gap[row].abs() < 2e-3 * change.max(1e-3), "{network}: {} of {change}", gap[row]);
+        }
+    }
+}
+
+/// At the input itself conductance is integrated gradients, and internal influence their mean derivative.
+#[test]
+fn at_the_input_layers_methods_are_those_of_inputs() {
+    let fixed = |golden: &Golden, options: &mut Options| {
+        options.targets = vec![TargetChoice::Index(0)];
+        options.settings = vec![("quadrature".to_owned(), "gauss-legendre".to_owned())];
+        options.layer = Some(opened(golden).0.inputs().next().unwrap().name.clone());
+    };
+    let integrated = run("cnn", fixed, "integrated-gradients");
+    let conductance = run("cnn", fixed, "conductance");
+    assert!(distance(values(&conductance), values(&integrated)) < 1e-6);
+    let influence = run("cnn", fixed, "internal-influence");
+    let golden = golden::load_one("cnn");
+    #[expect(clippy::cast_possible_truncation, reason = "the model computes in float32")]
+    let x = golden.input().mapv(|value| value as f32);
+    assert!(distance(&(values(&influence) * &x), values(&integrated)) < 1e-6);
+}

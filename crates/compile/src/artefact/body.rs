@@ -160,11 +160,12 @@ impl<'b> Making<'b, '_, '_> {
     /// Passes back every target, and carries what its readouts come to.
     fn carry(&mut self, outside: &Outside<'_>, points: &Points<'b>) -> Result<()> {
         let (scored, collected) = self.copy(points)?;
-        let with_ends = self.method().is_complete() && points.is_baseline.is_some();
+        let directions = self.directions(points)?;
+        let with_ends = self.looped.making.complete && points.is_baseline.is_some();
         let mut scores = Vec::new();
         for aim in &outside.aims {
             let aim: Aim<'b> = aim.map(|v| repeated(self.inner(v), points.chunk));
-            let pass = Pass::new(self.builder, &scored, &aim, &collected, self.method())?;
+            let pass = Pass::new(self.builder, &scored, &aim, (&collected, &directions), self.method())?;
             for (number, read) in pass.read(self.builder, self.method())?.into_iter().enumerate() {
                 self.carry_readout(number, read, points)?;
             }
@@ -177,6 +178,20 @@ impl<'b> Making<'b, '_, '_> {
             self.pass_on(sum + here);
         }
         Ok(())
+    }
+
+    /// What every input of the copied model moves along, for methods that take it.
+    fn directions(&self, points: &Points<'b>) -> Result<Vec<(ValueId, Var<'b>)>> {
+        if !self.method().readout.takes_tangent() {
+            return Ok(Vec::new());
+        }
+        let moved = points.at.iter().zip(&points.differences);
+        moved
+            .map(|(at, difference)| {
+                let all = if points.chunk > 1 { tiled(*difference, points.chunk)? } else { *difference };
+                Ok((at.id(), all))
+            })
+            .collect()
     }
 
     /// Adds the readout of collected value `number` to what is carried.

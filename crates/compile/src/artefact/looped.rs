@@ -143,7 +143,7 @@ impl<'a> Looped<'a> {
         let starts = self.of_layer(baselines, |b, x| b.expand_like(x))?;
         let starts: Vec<_> = starts.into_iter().map(|(id, b)| (b, builder.var(id) - b)).collect();
         let chunk = self.making.options.chunk.max(1);
-        let complete = self.making.method.is_complete();
+        let complete = self.making.complete;
         // The baseline is one more point, of weight 0, that only its score is taken from.
         let (mut at, mut weigh, mut is_baseline) = (Vec::new(), Vec::new(), Vec::new());
         let points = rule.positions.iter().copied().zip(rule.weights.iter().copied());

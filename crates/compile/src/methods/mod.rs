@@ -3,6 +3,7 @@
 //! A method is data: name, summary, source, parameters, claims, cost, and how to build it. Command line,
 //! documentation, server, Python and property tests all read this registry.
 
+mod conductance;
 mod deconvnet;
 mod expected_gradients;
 mod full_grad;
@@ -15,6 +16,7 @@ mod guided_grad_cam;
 mod hires_cam;
 mod input_x_gradient;
 mod integrated_gradients;
+mod internal_influence;
 mod layer_cam;
 mod points;
 mod smoothgrad;
@@ -58,6 +60,8 @@ pub enum Claim {
     Dummy,
     /// Input-gradient × input and the terms of every bias sum to the score.
     FullCompleteness,
+    /// At a layer that everything passes, Σ values = score − baseline score, up to the quadrature error.
+    LayerCompleteness,
 }
 
 impl Claim {
@@ -70,6 +74,7 @@ impl Claim {
             Self::ImplementationInvariance => "implementation-invariance",
             Self::Dummy => "dummy",
             Self::FullCompleteness => "full-completeness",
+            Self::LayerCompleteness => "completeness-at-a-layer",
         }
     }
 }
@@ -184,6 +189,7 @@ pub fn find_compiled(name: &str) -> Option<&'static Definition> {
 
 /// Every compiled method, sorted by name.
 pub const ALL: &[&Definition] = &[
+    &conductance::DEFINITION,
     &deconvnet::DEFINITION,
     &expected_gradients::DEFINITION,
     &full_grad::DEFINITION,
@@ -196,6 +202,7 @@ pub const ALL: &[&Definition] = &[
     &hires_cam::DEFINITION,
     &input_x_gradient::DEFINITION,
     &integrated_gradients::DEFINITION,
+    &internal_influence::DEFINITION,
     &layer_cam::DEFINITION,
     &smoothgrad::DEFINITION,
     &squaregrad::DEFINITION,

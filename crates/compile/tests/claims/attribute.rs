@@ -146,14 +146,27 @@ impl Runner {
 
     /// Σ over rows of the score, and the signal (or finished attribution), at each of some points.
     pub(crate) fn at(&self, points: &[ArrayD<f64>], target: &[i64]) -> Vec<(f64, ArrayD<f64>)> {
+        self.along(points, None, target)
+    }
+
+    /// The same, for programs that take the direction of a path, of the shape of a point.
+    fn along(
+        &self,
+        points: &[ArrayD<f64>],
+        direction: Option<&ArrayD<f64>>,
+        target: &[i64],
+    ) -> Vec<(f64, ArrayD<f64>)> {
         if !self.symbolic {
-            return points.iter().map(|point| self.once(point, target)).collect();
+            let sum = |(scores, signal): (Vec<f64>, ArrayD<f64>)| (scores.iter().sum(), signal);
+            return points.iter().map(|point| sum(self.run(point, direction, target))).collect();
         }
         // Rows do not see each other, so all points run as one batch.
         let rows = target.len();
         let views: Vec<_> = points.iter().map(|point| point.view()).collect();
         let stacked = concatenate(Axis(0), &views).unwrap();
-        let (scores, signals) = self.run(&stacked, &target.repeat(points.len()));
+        let direction =
+            direction.map(|direction| concatenate(Axis(0), &vec![direction.view(); points.len()]).unwrap());
+        let (scores, signals) = self.run(&stacked, direction.as_ref(), &target.repeat(points.len()));
         (0..points.len())
             .map(|point| {
                 let here = point * rows..(point + 1) * rows;
@@ -164,18 +177,26 @@ impl Runner {
     }
 
     fn once(&self, x: &ArrayD<f64>, target: &[i64]) -> (f64, ArrayD<f64>) {
-        let (scores, signal) = self.run(x, target);
+        let (scores, signal) = self.run(x, None, target);
         (scores.iter().sum(), signal)
     }
 
-    fn run(&self, x: &ArrayD<f64>, target: &[i64]) -> (Vec<f64>, ArrayD<f64>) {
+    fn run(
+        &self,
+        x: &ArrayD<f64>,
+        direction: Option<&ArrayD<f64>>,
+        target: &[i64],
+    ) -> (Vec<f64>, ArrayD<f64>) {
         let graph = &self.program.graph;
         let find = |name: &str| graph.find(name).unwrap();
         let target = Array::Int(ndarray::arr1(target).into_dyn());
-        let given = [
+        let mut given = vec![
             (graph.inputs()[0], Array::Float(x.clone())),
             (find(self.program.target.as_ref().unwrap()), target),
         ];
+        for (_, name) in &self.program.directions {
+            given.push((find(name), Array::Float(direction.unwrap().clone())));
+        }
         let wanted = [find(&self.program.score), find(&self.program.attributions[0].1)];
         let out = run(graph, &given, &wanted).unwrap();
         let float = |index: usize| out[index].as_float().unwrap();
@@ -187,7 +208,7 @@ impl Runner {
         let difference = &case.x - &case.baseline;
         let mut points = vec![case.x.clone(), case.baseline.clone()];
         points.extend(rule.positions.iter().map(|at| &case.baseline + &(&difference * *at)));
-        let found = self.at(&points, &case.target);
+        let found = self.along(&points, Some(&difference), &case.target);
         let compared = self.method.readout == Readout::TimesDifference;
         let readouts: Vec<ArrayD<f64>> = found[2..]
             .iter()

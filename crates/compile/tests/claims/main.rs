@@ -6,13 +6,14 @@
 mod artefacts;
 mod attribute;
 mod check;
+mod layers;
 mod maps;
 mod snapshots;
 
 use pellucid_compile::methods::{ALL, Claim, find_compiled};
 use pellucid_compile::rules::{Rule, RuleMap};
 use pellucid_compile::step::{Signals, Step};
-use pellucid_compile::{CompileError, Var};
+use pellucid_compile::{CompileError, Readout, Var};
 
 use attribute::{Fault, Subject};
 
@@ -27,6 +28,7 @@ fn checkers(claim: Claim) -> Vec<Checker> {
         Claim::ImplementationInvariance => vec![check::implementation_invariance],
         Claim::Dummy => vec![check::dummy],
         Claim::FullCompleteness => vec![maps::full_completeness],
+        Claim::LayerCompleteness => vec![layers::completeness],
     }
 }
 
@@ -69,6 +71,18 @@ fn unused_inputs_get_nothing() {
 #[test]
 fn every_bias_has_its_term() {
     holds(Claim::FullCompleteness);
+}
+
+#[test]
+fn values_at_a_layer_sum_to_the_difference_of_scores() {
+    holds(Claim::LayerCompleteness);
+}
+
+#[test]
+fn a_layer_that_gets_too_much_is_caught() {
+    let honest = Subject::named("conductance");
+    is_caught(Claim::LayerCompleteness, &honest.clone().with_fault(Fault::Weights(0.99)));
+    is_caught(Claim::LayerCompleteness, &honest.with_method(|method| method.readout = Readout::Signal));
 }
 
 #[test]

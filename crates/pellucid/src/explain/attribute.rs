@@ -70,7 +70,7 @@ impl Run<'_> {
                     steps,
                     statistic: self.method.statistic,
                     compared: self.method.readout == Readout::TimesDifference,
-                    complete: self.method.is_complete(),
+                    complete: evaluator.program.complete,
                 };
                 self.along_a_path(evaluator, how, aims)
             }

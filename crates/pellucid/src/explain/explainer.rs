@@ -234,7 +234,7 @@ impl<'a> Explainer<'a> {
             ));
         }
         if let (Some(layer), false) = (&program.layer, program.separated)
-            && !self.chosen.definition.layer
+            && self.method.readout.is_of_any_value()
         {
             notes.push(format!(
                 "not everything that the score depends on passes {layer:?}: values there are of the part that does"

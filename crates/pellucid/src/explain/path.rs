@@ -28,6 +28,8 @@ struct Path<'a> {
     /// By target.
     aims: Vec<Aim>,
     moved: Vec<String>,
+    /// By input: what takes its difference from the baseline, of programs that have such inputs.
+    directions: Vec<(String, String)>,
     how: How,
 }
 
@@ -86,6 +88,20 @@ impl Path<'_> {
         Ok(arrays)
     }
 
+    /// The program's inputs that take what each input differs by from its baseline, for `count` points.
+    fn directions(&self, count: usize) -> Result<Arrays, Error> {
+        let mut arrays = Vec::new();
+        for (input, name) in &self.directions {
+            let missing = || Error::Internal(format!("input {input:?} has no baseline"));
+            let x = Self::row_of(self.inputs, input, self.row).ok_or_else(missing)?;
+            let b = Self::row_of(self.baselines, input, self.row);
+            let (values, b) = float(&x).zip(b.as_ref().and_then(float)).ok_or_else(missing)?;
+            let difference = like(&x, values - b);
+            arrays.push((name.clone(), super::evaluator::join(&vec![&difference; count])?));
+        }
+        Ok(arrays)
+    }
+
     /// input − baseline of each moved input, without the batch axis.
     fn differences(&self) -> Vec<ArrayD<f32>> {
         self.moved
@@ -105,7 +121,9 @@ impl Path<'_> {
         // Points are turned into rows a batch at a time, so that memory does not grow with their number.
         for some in positions.chunks(evaluator.wave().max(1)) {
             let aims: Vec<Vec<Aim>> = self.aims.iter().map(|aim| vec![*aim; some.len()]).collect();
-            for (points, passed) in points.iter_mut().zip(evaluator.pass(&self.at(some)?, &aims)?) {
+            let mut rows = self.at(some)?;
+            rows.extend(self.directions(some.len())?);
+            for (points, passed) in points.iter_mut().zip(evaluator.pass(&rows, &aims)?) {
                 for index in 0..some.len() {
                     let parts = passed.values.iter().enumerate().map(|(number, values)| {
                         let mut readout = values.index_axis(Axis(0), index).to_owned();
@@ -178,7 +196,7 @@ pub(crate) fn integrate(
     baselines: &Arrays,
     aims: &[Vec<Aim>],
 ) -> Result<Vec<Integrated>, Error> {
-    let moved = evaluator.program.moved.clone();
+    let (moved, directions) = (evaluator.program.moved.clone(), evaluator.program.directions.clone());
     let expected = match how.quadrature {
         Quadrature::Adaptive { .. } => FIRST_PANELS * 2 + 1,
         _ => how.steps + 2,
@@ -188,7 +206,8 @@ pub(crate) fn integrate(
     let mut rows: Vec<Vec<Row>> = aims.iter().map(|_| Vec::new()).collect();
     for row in 0..count {
         let here = aims.iter().map(|aims| aims[row]).collect();
-        let path = Path { inputs, baselines, row, aims: here, moved: moved.clone(), how };
+        let (moved, directions) = (moved.clone(), directions.clone());
+        let path = Path { inputs, baselines, row, aims: here, moved, directions, how };
         let found = match how.quadrature {
             Quadrature::Adaptive { tolerance } => adaptive(evaluator, &path, tolerance)?,
             _ => fixed(evaluator, &path)?,
