@@ -34,20 +34,20 @@ fn body_of(r: &mut Rewrite<'_>, source: &Graph) -> Step<Graph> {
                 let element = lowered(value.element.ok_or_else(|| {
                     Refusal::Never(format!("the element type of body input {:?} is not known", value.name))
                 })?);
-                let input = graph.add_input(r.names.fresh(), element, value.shape.clone()).map_err(failed)?;
+                let input = graph.add_input(r.made.fresh(), element, value.shape.clone()).map_err(failed)?;
                 values[id.index()] = Some(input);
             }
             Origin::Captured(outer) => {
                 let Some(outer) = r.values[outer.index()] else { return Err(Refusal::Dependent) };
                 let like = r.graph.value(outer).clone();
-                let capture = graph.add_capture(r.names.fresh(), outer, &like).map_err(failed)?;
+                let capture = graph.add_capture(r.made.fresh(), outer, &like).map_err(failed)?;
                 values[id.index()] = Some(capture);
             }
             Origin::Constant(_) | Origin::Node(..) => {}
         }
     }
     let (refused, waiting) =
-        lower_nodes(r.engine, source, &mut graph, &mut values, r.names).map_err(failed)?;
+        lower_nodes(r.engine, source, &mut graph, &mut values, r.made).map_err(failed)?;
     if let Some(node) = refused.first() {
         return Err(Refusal::Never(format!("in its body, {node}")));
     }
@@ -60,7 +60,7 @@ fn body_of(r: &mut Rewrite<'_>, source: &Graph) -> Step<Graph> {
         // A body's output must be computed in it, and once: constants, captures and repeats are passed through.
         let value = if outputs.contains(&value) || !matches!(graph.value(value).origin, Origin::Node(..)) {
             let mut new = super::rewrite::node("Identity", &[value]);
-            new.outputs = vec![r.names.fresh()];
+            new.outputs = vec![r.made.fresh()];
             graph.push_one(new).map_err(failed)?
         } else {
             value

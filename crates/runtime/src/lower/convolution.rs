@@ -144,8 +144,12 @@ fn back_to_volumes(r: &mut Rewrite<'_>, y: ValueId, slices: i64) -> Step<ValueId
 /// smaller ones. No kernel of ResNet-50, VGG-16 or DenseNet-121 is as large.
 const TURNED_BYTES: usize = 16 << 20;
 
+/// Nor are kernels turned around once those of the graph take as much as this together, in the order of the nodes. All of
+/// ResNet-152 take 190 MB.
+const TURNED_TOGETHER: usize = 192 << 20;
+
 /// With stride 1 a transposed convolution is a convolution with the kernel turned around, several times as fast here,
-/// but for kernels above [`TURNED_BYTES`]; other strides stay, and depth is taken apart as in [`conv_of_volumes`]. rten
+/// but for kernels above [`TURNED_BYTES`] and [`TURNED_TOGETHER`]; other strides stay, and depth is taken apart as in [`conv_of_volumes`]. rten
 /// does not read `output_shape`.
 fn conv_transpose(r: &mut Rewrite<'_>) -> Step<()> {
     let (x, weight) = (r.x(0)?, r.x(1)?);
@@ -161,9 +165,11 @@ fn conv_transpose(r: &mut Rewrite<'_>) -> Step<()> {
     let spec = Convolution { x, weight, bias: r.maybe(2), group, axes };
     let turned: Vec<Axis> = spec.axes.iter().map(turned).collect();
     let unit = spec.axes.iter().all(|axis| axis.stride == 1);
-    let large = r.engine == Engine::Rten
-        && r.graph.constant(weight).is_some_and(|tensor| tensor.bytes().len() > TURNED_BYTES);
-    let y = if unit && !large && turned.iter().all(|axis| axis.begin >= 0 && axis.end >= 0) {
+    let bytes = r.graph.constant(weight).map_or(0, |tensor| tensor.bytes().len());
+    let large = bytes > TURNED_BYTES || bytes.saturating_add(r.made.turned) > TURNED_TOGETHER;
+    let keeps = large && r.engine == Engine::Rten;
+    let y = if unit && !keeps && turned.iter().all(|axis| axis.begin >= 0 && axis.end >= 0) {
+        r.made.turned = r.made.turned.saturating_add(bytes);
         let weight = turn(r, weight, group)?;
         write_conv(r, &Convolution { weight, axes: turned, ..spec })?
     } else {
@@ -274,4 +280,34 @@ fn spread(r: &mut Rewrite<'_>, y: ValueId, stride: i64, covered: i64) -> Step<Va
     target[2] *= stride;
     let y = r.reshape(y, &target)?;
     r.slice(y, 2, 0, covered, 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use pellucid_graph::{Dim, ElementType, Graph, NewNode, Tensor};
+
+    use super::*;
+    use crate::lower::lower;
+
+    /// Kernels are turned around until [`TURNED_TOGETHER`] is spent, and read as they lie from there on.
+    #[test]
+    fn second_copies_of_kernels_are_limited_together() {
+        let (channels, count) = (3072, 18);
+        let mut graph = Graph::new();
+        let one = Dim::known(1);
+        let shape = vec![one.clone(), Dim::known(i64::from(channels)), one.clone(), one];
+        let x = graph.add_input("x", ElementType::F32, Some(shape)).unwrap();
+        let elements = usize::try_from(channels).unwrap() * 1024;
+        let kernel = Tensor::from_f32(vec![elements / 1024, 1024, 1, 1], &vec![1.0; elements]).unwrap();
+        let fits = TURNED_TOGETHER / kernel.bytes().len();
+        assert!(kernel.bytes().len() <= TURNED_BYTES && fits < count);
+        let kernel = graph.add_constant("kernel", kernel).unwrap();
+        for k in 0..count {
+            let y = graph.push_one(NewNode::new("ConvTranspose", &[x, kernel], format!("y{k}"))).unwrap();
+            graph.add_output(y).unwrap();
+        }
+        let lowered = lower(&graph, Engine::Rten).unwrap();
+        let kept = lowered.graph.nodes().iter().filter(|node| node.operator == "ConvTranspose").count();
+        assert_eq!(kept, count - fits);
+    }
 }

@@ -31,7 +31,7 @@ use std::sync::LazyLock;
 use pellucid_graph::{ElementType, Graph, GraphError, Origin, ValueId};
 
 pub(crate) use rewrite::Refusal;
-use rewrite::{Names, Rewrite};
+use rewrite::{Made, Rewrite};
 
 use crate::Engine;
 use crate::error::UnsupportedNode;
@@ -131,16 +131,16 @@ pub(crate) struct Lowered {
 
 /// Lowers every node that can be lowered, and tells which of those that the outputs need cannot.
 pub(crate) fn lower(source: &Graph, engine: Engine) -> Result<Lowered, GraphError> {
-    let mut names = Names::default();
+    let mut made = Made::default();
     let mut graph = Graph::new();
     graph.name.clone_from(&source.name);
     let mut values: Vec<Option<ValueId>> = vec![None; source.values().len()];
     for id in source.inputs() {
         let value = source.value(*id);
         let element = lowered(value.element.unwrap_or(ElementType::F32));
-        values[id.index()] = Some(graph.add_input(names.fresh(), element, value.shape.clone())?);
+        values[id.index()] = Some(graph.add_input(made.fresh(), element, value.shape.clone())?);
     }
-    let (refused, waiting) = lower_nodes(engine, source, &mut graph, &mut values, &mut names)?;
+    let (refused, waiting) = lower_nodes(engine, source, &mut graph, &mut values, &mut made)?;
     graph.set_outputs(source.outputs().iter().filter_map(|id| values[id.index()]).collect());
     Ok(Lowered { graph, values, refused, waiting })
 }
@@ -154,11 +154,11 @@ fn lower_nodes(
     source: &Graph,
     graph: &mut Graph,
     values: &mut Vec<Option<ValueId>>,
-    names: &mut Names,
+    made: &mut Made,
 ) -> Result<Rejected, GraphError> {
     for id in source.value_ids() {
         if let Origin::Constant(tensor) = &source.value(id).origin {
-            values[id.index()] = Some(graph.add_constant(names.fresh(), constants::lowered(tensor))?);
+            values[id.index()] = Some(graph.add_constant(made.fresh(), constants::lowered(tensor))?);
         }
     }
     let needed = needed_nodes(source);
@@ -166,7 +166,7 @@ fn lower_nodes(
     let (mut refused, mut waiting) = (Vec::new(), Vec::new());
     for id in source.node_ids() {
         let node = source.node(id);
-        let mut rewrite = Rewrite::new(engine, source, node, &consumers, graph, values, names);
+        let mut rewrite = Rewrite::new(engine, source, node, &consumers, graph, values, made);
         let outcome = rewrite.run();
         let report = |reason: String| UnsupportedNode {
             name: node.name.clone(),

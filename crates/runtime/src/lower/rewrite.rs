@@ -26,14 +26,16 @@ pub(super) fn never<T>(reason: impl Into<String>) -> Step<T> {
     Err(Refusal::Never(reason.into()))
 }
 
-/// Hands out names of lowered values and nodes.
+/// What a lowering has made so far: names of values and nodes, and second copies of weights.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct Made {
     values: usize,
     nodes: HashMap<String, usize>,
+    /// Bytes of kernels that were turned around.
+    pub(super) turned: usize,
 }
 
-impl Names {
+impl Made {
     pub(super) fn fresh(&mut self) -> String {
         self.values += 1;
         format!("v{}", self.values)
@@ -60,7 +62,7 @@ pub(super) struct Rewrite<'a> {
     consumers: &'a [Vec<NodeId>],
     pub(super) graph: &'a mut Graph,
     pub(super) values: &'a mut Vec<Option<ValueId>>,
-    pub(super) names: &'a mut Names,
+    pub(super) made: &'a mut Made,
 }
 
 /// Arithmetic wraps around in integers narrower than rten's.
@@ -78,9 +80,9 @@ impl<'a> Rewrite<'a> {
         consumers: &'a [Vec<NodeId>],
         graph: &'a mut Graph,
         values: &'a mut Vec<Option<ValueId>>,
-        names: &'a mut Names,
+        made: &'a mut Made,
     ) -> Self {
-        Self { engine, source, node, consumers, graph, values, names }
+        Self { engine, source, node, consumers, graph, values, made }
     }
 
     /// Lowers the node.
@@ -195,12 +197,12 @@ impl<'a> Rewrite<'a> {
 
     /// Adds `new`, whose outputs are the node's.
     pub(super) fn write(&mut self, mut new: NewNode) -> Step<()> {
-        new.name = self.names.node(&self.node.name);
+        new.name = self.made.node(&self.node.name);
         new.outputs = self
             .node
             .outputs
             .iter()
-            .map(|output| if output.is_some() { self.names.fresh() } else { String::new() })
+            .map(|output| if output.is_some() { self.made.fresh() } else { String::new() })
             .collect();
         let id = self.graph.push(new).map_err(|error| Refusal::Never(error.to_string()))?;
         for position in 0..self.node.outputs.len() {
@@ -213,15 +215,15 @@ impl<'a> Rewrite<'a> {
 
     /// Adds `new`, with one output, and returns that.
     pub(super) fn add(&mut self, mut new: NewNode) -> Step<ValueId> {
-        new.name = self.names.node(&self.node.name);
-        new.outputs = vec![self.names.fresh()];
+        new.name = self.made.node(&self.node.name);
+        new.outputs = vec![self.made.fresh()];
         self.graph.push_one(new).map_err(|error| Refusal::Never(error.to_string()))
     }
 
     /// Adds `new` with `count` outputs, all of them wanted.
     pub(super) fn add_many(&mut self, mut new: NewNode, count: usize) -> Step<Vec<ValueId>> {
-        new.name = self.names.node(&self.node.name);
-        new.outputs = (0..count).map(|_| self.names.fresh()).collect();
+        new.name = self.made.node(&self.node.name);
+        new.outputs = (0..count).map(|_| self.made.fresh()).collect();
         let id = self.graph.push(new).map_err(|error| Refusal::Never(error.to_string()))?;
         Ok(self.graph.node(id).outputs.iter().flatten().copied().collect())
     }
@@ -252,7 +254,7 @@ impl<'a> Rewrite<'a> {
 
     /// Adds a constant.
     pub(super) fn constant(&mut self, tensor: Tensor) -> Step<ValueId> {
-        self.graph.add_constant(self.names.fresh(), tensor).map_err(|error| Refusal::Never(error.to_string()))
+        self.graph.add_constant(self.made.fresh(), tensor).map_err(|error| Refusal::Never(error.to_string()))
     }
 
     /// A `float32` constant of any shape.
