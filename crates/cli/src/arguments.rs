@@ -48,6 +48,9 @@ pub(crate) enum Command {
         pellucid verify model.onnx --engine rten --engine reference --json\n\n\
         Ends with 1 where engines part.")]
     Verify(Verify),
+    /// Tell what a model is made of: layers, parameters, multiply-adds, memory, weights
+    #[command(after_help = "Example:\n  pellucid summary model.onnx --depth 2")]
+    Summary(Summary),
     /// Print a model's graph with sizes
     #[command(after_help = "Example:\n  pellucid show model.onnx")]
     Show(Show),
@@ -250,6 +253,27 @@ pub(crate) struct Methods {
     /// One method
     pub(crate) name: Option<String>,
     /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Summary {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    /// Levels of modules to show; deeper layers are added up
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) depth: Option<u16>,
+    /// Rows that multiply-adds and memory are counted for
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+    /// Size of an input that the file leaves open, such as height=224; may repeat. 224 without it
+    #[arg(long, value_name = "NAME=N", value_parser = key_value)]
+    pub(crate) size: Vec<(String, String)>,
+    /// Describe how each layer's weights are distributed
+    #[arg(long)]
+    pub(crate) weights: bool,
+    /// Print JSON, with the distribution of weights
     #[arg(long)]
     pub(crate) json: bool,
 }

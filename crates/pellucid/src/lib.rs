@@ -17,6 +17,7 @@ pub mod preprocessing;
 pub mod render;
 pub mod resample;
 pub mod stream;
+pub mod summary;
 pub mod verify;
 pub mod write;
 
@@ -35,5 +36,6 @@ pub use model::Model;
 pub use pellucid_compile::{Coverage, suggest};
 pub use pellucid_runtime::{Device, Engine};
 pub use stream::{RowFiles, Streamed, StreamedPrediction, explain_files, predict_files};
+pub use summary::{Summary, SummaryOptions, summary};
 pub use verify::{Verification, Verify, verify};
 pub use write::{Format, Outputs};

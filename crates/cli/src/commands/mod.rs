@@ -7,6 +7,7 @@ pub(crate) mod explain;
 pub(crate) mod methods;
 pub(crate) mod predict;
 pub(crate) mod show;
+pub(crate) mod summary;
 pub(crate) mod verify;
 
 use std::path::{Path, PathBuf};
