@@ -27,6 +27,12 @@ pub(crate) enum Command {
         pellucid explain model.onnx cat.jpg --method input-x-gradient --layer layer3 -o layer.png\n  \
         pellucid explain model.onnx cat.jpg --method gradient --neuron 'layer4[17]' -o channel.png")]
     Explain(Explain),
+    /// Explain inputs by several methods, in one picture, and say how alike they are
+    #[command(
+        after_help = "Examples:\n  pellucid compare model.onnx cat.jpg dog.jpg --method gradient,integrated-gradients,grad-cam -o grid.png\n  \
+        pellucid compare model.onnx cat.jpg --method smoothgrad:samples=10,smoothgrad:samples=50,occlusion:window=32 -o grid.html"
+    )]
+    Compare(Compare),
     /// Compile a method into the model: prediction and attribution in one ONNX file
     #[command(
         after_help = "Examples:\n  pellucid compile model.onnx --method grad-cam -o explained.onnx\n  \
@@ -146,6 +152,46 @@ pub(crate) struct Explain {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// Files to write, by ending: .png .svg .html .npz .npy .json; or a folder
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Vec<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) describing: Describing,
+    #[command(flatten)]
+    pub(crate) running: Running,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    /// Pictures (PNG, JPEG, WebP) or arrays (.npy, .npz)
+    #[arg(required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Methods separated by commas, each with settings of its own behind colons, such as smoothgrad:samples=50
+    #[arg(long, value_name = "NAMES", required = true)]
+    pub(crate) method: String,
+    /// The layer that attributions are to, in place of the inputs: a value, node or module
+    #[arg(long, value_name = "VALUE")]
+    pub(crate) layer: Option<String>,
+    /// Explain a hidden unit in place of a class, such as layer4[3,1,2]
+    #[arg(long, value_name = "VALUE[I]")]
+    pub(crate) neuron: Option<String>,
+    /// Class: top1, an index, a label or a contrast of two; top1 without it
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) target: Option<String>,
+    /// What the input is compared with, for methods that compare: zero, mean, blur or a file
+    #[arg(long, value_name = "zero|mean|blur|FILE", default_value = "zero")]
+    pub(crate) baseline: String,
+    /// What baselines are drawn from, for methods that draw them: rows in a .npy or .npz file; zero without it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) background: Option<PathBuf>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Files to write, by ending: .png .svg .html .json
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Vec<PathBuf>,
     /// Print JSON instead of text

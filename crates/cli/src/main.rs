@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let result = match &arguments.command {
         Command::Demo(demo) => commands::demo::run(demo),
         Command::Explain(explain) => commands::explain::run(explain),
+        Command::Compare(compare) => commands::compare::run(compare),
         Command::Compile(compile) => commands::compile::run(compile),
         Command::Predict(predict) => commands::predict::run(predict),
         Command::Coverage(coverage) => commands::coverage::run(coverage),

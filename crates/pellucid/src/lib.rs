@@ -2,6 +2,7 @@
 
 pub mod array;
 pub mod attribution;
+pub mod compare;
 pub mod compile;
 pub mod description;
 pub mod error;
@@ -25,6 +26,7 @@ pub use array::Array;
 pub use attribution::{
     Attribution, Class, Explained, Explanation, MethodSummary, Prediction, Settings, Target, Unit,
 };
+pub use compare::{Compared, Comparison, Correlation, compare};
 pub use compile::{ArtefactBaseline, ArtefactOptions, CompiledModel, compile, coverage};
 pub use error::Error;
 pub use explain::{

@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use crate::array::Array;
 use crate::attribution::{Attribution, Explained, Explanation, Prediction, Target};
+use crate::compare::Comparison;
 use crate::error::Error;
 use crate::file;
 use crate::npy;
@@ -38,6 +39,8 @@ impl Format {
     /// Forms of an explanation.
     pub const OF_EXPLANATIONS: &[Self] =
         &[Self::Png, Self::Svg, Self::Html, Self::Npz, Self::Npy, Self::Json];
+    /// Forms of a comparison.
+    pub const OF_COMPARISONS: &[Self] = &[Self::Png, Self::Svg, Self::Html, Self::Json];
     /// Forms of a prediction.
     pub const OF_PREDICTIONS: &[Self] = &[Self::Npz, Self::Npy, Self::Json];
 
@@ -188,6 +191,33 @@ impl Outputs {
                     }
                 }
             }
+        }
+        write_whole(&files)
+    }
+
+    /// Writes a comparison to every output, every row in one picture; returns the files written.
+    ///
+    /// # Errors
+    /// Folders; files that cannot be written.
+    pub fn write_comparison(&self, comparison: &Comparison) -> Result<Vec<PathBuf>, Error> {
+        let mut files = Vec::new();
+        for destination in &self.0 {
+            let (path, format) = match destination {
+                Destination::File(path, format) => (path, format),
+                Destination::Folder(folder) => {
+                    return Err(refused(
+                        folder,
+                        "a comparison is one file; name one ending in .png, .svg, .html or .json",
+                    ));
+                }
+            };
+            let bytes = match format {
+                Format::Svg => render::comparison_svg(comparison)?,
+                Format::Html => render::comparison_html(comparison)?,
+                Format::Json => pretty(&json::comparison(comparison)),
+                _ => render::comparison_png(comparison)?,
+            };
+            files.push((path.clone(), bytes));
         }
         write_whole(&files)
     }

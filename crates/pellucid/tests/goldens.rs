@@ -29,8 +29,13 @@ fn options(golden: &Golden, variant: &Variant, case: &Case, model: &Model, engin
         };
         options = options.set(key, text);
     }
-    let target = golden.target_of(case).iter().map(|class| usize::try_from(*class).unwrap()).collect();
-    options.targets = vec![TargetChoice::Rows(target)];
+    if let Some(neuron) = &case.neuron {
+        let index: Vec<String> = neuron.index.iter().map(ToString::to_string).collect();
+        options.neuron = Some(format!("{}[{}]", variant.layers[&neuron.layer], index.join(",")));
+    } else {
+        let target = golden.target_of(case).iter().map(|class| usize::try_from(*class).unwrap()).collect();
+        options.targets = vec![TargetChoice::Rows(target)];
+    }
     if let Some(baseline) = golden.baseline(case) {
         options.baseline = Baseline::Given(vec![(input.clone(), float32(&baseline))]);
     }
@@ -73,7 +78,10 @@ fn check(
             for case in golden.cases.iter().filter(|case| wanted(variant, case)) {
                 // A layer that folding removed cannot be looked at.
                 let removed = |layer: &String| !variant.layers.contains_key(layer);
-                if case.layer.as_ref().is_some_and(removed) || case.unfolded_only && variant.folded {
+                let unit = case.neuron.as_ref().map(|neuron| &neuron.layer);
+                if case.layer.as_ref().into_iter().chain(unit).any(removed)
+                    || case.unfolded_only && variant.folded
+                {
                     continue;
                 }
                 checked += 1;

@@ -291,3 +291,69 @@ fn at_the_input_layers_methods_are_those_of_inputs() {
     let x = golden.input().mapv(|value| value as f32);
     assert!(distance(&(values(&influence) * &x), values(&integrated)) < 1e-6);
 }
+
+/// A file gives what the host computes: to a layer, of a unit, both; along a path, and from drawn baselines.
+#[test]
+fn files_give_what_the_host_computes() {
+    use pellucid::{ArtefactBaseline, ArtefactOptions, Baseline, compile, predict};
+    let golden = golden::load_one("cnn");
+    let (model, inputs) = opened(&golden);
+    let (relu1, relu2) = (layer(&golden, "relu1"), layer(&golden, "relu2"));
+    let unit = relu2.as_ref().map(|name| format!("{name}[1]"));
+    let fixed = [("quadrature", "gauss-legendre"), ("steps", "5")];
+    let cases: [(&str, &Option<String>, &Option<String>, &[(&str, &str)]); 9] = [
+        ("gradient", &relu2, &None, &[]),
+        ("input-x-gradient", &relu1, &unit, &[]),
+        ("gradient", &None, &unit, &[]),
+        ("guided-backprop", &None, &unit, &[]),
+        ("integrated-gradients", &relu2, &None, &fixed),
+        ("integrated-gradients", &None, &unit, &fixed),
+        ("internal-influence", &relu1, &None, &fixed),
+        ("conductance", &relu1, &unit, &fixed),
+        ("expected-gradients", &relu2, &None, &[("samples", "3")]),
+    ];
+    for (method, layer, neuron, settings) in cases {
+        let mut options = Options { layer: layer.clone(), neuron: neuron.clone(), ..options(method) };
+        for (key, value) in settings {
+            options = options.set(key, value);
+        }
+        let targets = if neuron.is_some() { Vec::new() } else { vec![TargetChoice::Index(3)] };
+        let zero = || ArtefactBaseline::Fixed(Baseline::Zero);
+        for chunk in ["1", "2"] {
+            let path = settings.iter().any(|(key, _)| *key == "steps");
+            let with = if path { options.clone().set("chunk", chunk) } else { options.clone() };
+            let wanted = ArtefactOptions { targets: targets.clone(), baseline: zero(), background: zero() };
+            let made = compile(&model, &with, &wanted).unwrap();
+            assert!(made.inputs.is_empty(), "{method}: {:?}", made.inputs);
+            assert!(made.outputs.contains(&"score".to_owned()));
+            let file = Model::from_bytes("file", made.bytes).unwrap();
+            let out = predict(&file, &inputs, None, &with.limits, &Silent).unwrap();
+            let array = |name: &str| out.outputs.iter().find(|(key, _)| key == name).unwrap().1.to_f32();
+            let host =
+                explain(&model, inputs.clone(), &Options { targets: targets.clone(), ..with }, &Silent)
+                    .unwrap();
+            let far = distance(&array("attribution"), values(&host));
+            assert!(far < 1e-5, "{method} to {layer:?} of {neuron:?}: {far}");
+            let score = array("score");
+            let expected = host.explained[0].attribution.score.clone().into_dyn();
+            assert!(distance(&score, &expected) < 1e-5, "{method}: {score} and {expected}");
+        }
+    }
+}
+
+/// A layer has its channels first, even where its last size is that of a picture's channels.
+#[test]
+fn a_small_layer_is_drawn_as_its_sum_over_channels() {
+    use pellucid::render::heat::{Drawn, draw_row};
+    let found = run("cnn", |golden, options| options.layer = layer(golden, "relu2"), "input-x-gradient");
+    let explained = &found.explained[0];
+    assert!(matches!(values(&found).shape(), [_, 6, 4, 3]), "its last size is 3");
+    let Drawn::Map(map) = draw_row(&found, explained, 0, 0) else { panic!("expected a map") };
+    assert_eq!(map.values.dim(), (4, 3));
+    assert_eq!(map.summed, "sum over channels");
+    assert!(pellucid::render::png(&found, 0).unwrap().starts_with(b"\x89PNG"));
+    let page = String::from_utf8(pellucid::render::html(&found).unwrap()).unwrap();
+    assert!(page.contains("relu2"));
+    let vector = run("mlp", |_, options| options.layer = Some("3".to_owned()), "gradient");
+    assert!(matches!(draw_row(&vector, &vector.explained[0], 0, 0), Drawn::Bars { .. }));
+}

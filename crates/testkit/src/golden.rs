@@ -93,11 +93,22 @@ pub struct Case {
     draws: bool,
     /// The module explained, for layer methods; [`Variant::layers`] gives its value.
     pub layer: Option<String>,
+    /// The hidden unit explained in place of a class: a module, and a place in what it gives.
+    pub neuron: Option<Neuron>,
     /// Whether the array holds for files whose `BatchNormalization` was not folded only.
     #[serde(default)]
     pub unfolded_only: bool,
     /// The key of the classes explained, where they are not the network's own.
     target: Option<String>,
+}
+
+/// A unit of a module's output.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Neuron {
+    /// The module; [`Variant::layers`] gives its value.
+    pub layer: String,
+    /// The place behind the rows.
+    pub index: Vec<usize>,
 }
 
 /// Steps of SGD on the mean cross-entropy: v ← momentum · v + g, w ← w − `learning_rate` · v.
@@ -137,6 +148,9 @@ struct MoreCases {
     name: String,
     arrays: String,
     cases: Vec<Case>,
+    /// By file: more modules and the values they give.
+    #[serde(default)]
+    layers: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -193,9 +207,13 @@ fn read(entry: Entry) -> Golden {
     let mut classes = BTreeMap::new();
     read_arrays(&entry.arrays, &mut arrays, &mut classes);
     let mut cases = entry.cases;
-    for file in ["cam.json", "points.json"] {
+    let mut variants = entry.variants;
+    for file in ["cam.json", "layers.json", "points.json"] {
         for more in parsed::<More>(file).networks.into_iter().filter(|more| more.name == entry.name) {
             read_arrays(&more.arrays, &mut arrays, &mut classes);
+            for variant in &mut variants {
+                variant.layers.extend(more.layers.get(&variant.file).cloned().unwrap_or_default());
+            }
             cases.extend(more.cases);
         }
     }
@@ -209,7 +227,7 @@ fn read(entry: Entry) -> Golden {
         smooth: entry.smooth,
         last_spatial: entry.last_spatial,
         training: entry.training,
-        variants: entry.variants,
+        variants,
         cases,
         arrays,
         classes,

@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &Explain) -> Result<ExitCode, Error> {
         ..chosen(&arguments.choosing)
     };
     options.check(&model)?;
-    let command = command(arguments);
+    let command = command();
     if let Some(files) = model.row_files(&arguments.inputs)?
         && outputs.stream(files.len(), files.bytes())?
     {
@@ -102,7 +102,7 @@ pub(super) fn tell(explanation: &Explanation, outputs: &Outputs) -> Result<(), E
 }
 
 /// The command line that was given, quoted for a shell.
-fn command(_: &Explain) -> String {
+pub(super) fn command() -> String {
     let words: Vec<String> = std::iter::once("pellucid".to_owned())
         .chain(std::env::args().skip(1).map(|word| quoted(&word)))
         .collect();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::colour::ColourMap;
-use super::heat::{Drawn, HeatMap, draw};
+use super::heat::{Drawn, HeatMap, draw_row};
 use super::picture::{self, Ground};
 use super::scene::{Anchor, Ink, Item, Scene};
 use super::text::{self, Weight};
@@ -41,7 +41,7 @@ pub(super) fn figure(explanation: &Explanation, row: usize) -> Scene {
 
 fn block(scene: &mut Scene, explanation: &Explanation, explained: &Explained, index: usize, row: usize) {
     let (input, _) = &explained.attribution.values[index];
-    let drawn = draw(&explained.attribution.row(index, row), explained.attribution.repeats(index));
+    let drawn = draw_row(explanation, explained, index, row);
     let ground = match &drawn {
         Drawn::Map(map) => Some(Ground::new(&explanation.inputs, row, input, map)),
         _ => None,

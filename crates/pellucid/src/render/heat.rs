@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayViewD, Axis};
 
 use super::colour::ColourMap;
+use crate::attribution::{Explained, Explanation};
 use crate::resample;
 
 /// Part of the values that lie within the limits of the colours.
@@ -90,6 +91,18 @@ pub fn draw(values: &ArrayViewD<'_, f32>, repeated: usize) -> Drawn {
             Drawn::Bars { bars, of }
         }
     }
+}
+
+/// The form in which one row's attribution to one input, or to a layer, is drawn. A layer has its channels first.
+pub fn draw_row(explanation: &Explanation, explained: &Explained, index: usize, row: usize) -> Drawn {
+    let attribution = &explained.attribution;
+    let values = attribution.row(index, row);
+    let of_layer = explanation.layer.as_ref() == attribution.values.get(index).map(|(name, _)| name);
+    if let (true, [channels, _, _]) = (of_layer, values.shape()) {
+        let summed = if *channels == 1 { "" } else { "sum over channels" };
+        return map(&values.sum_axis(Axis(0)).view(), summed);
+    }
+    draw(&values, attribution.repeats(index))
 }
 
 fn map(values: &ArrayViewD<'_, f32>, summed: &'static str) -> Drawn {

@@ -5,12 +5,13 @@
 use std::fmt::Write as _;
 
 use super::colour::ColourMap;
-use super::figure;
-use super::heat::{Drawn, HeatMap, draw};
+use super::heat::{Drawn, HeatMap, draw_row};
 use super::picture::{self, Ground};
 use super::scene::{Theme, data_uri, escape, jpeg, png, png_with_alpha};
 use super::words::{self, Trust, number, percent};
+use super::{figure, grid};
 use crate::attribution::{Class, Explained, Explanation, Target, Unit};
+use crate::compare::Comparison;
 use crate::error::Error;
 
 /// Classes that are listed.
@@ -66,16 +67,64 @@ pub(super) fn report(explanation: &Explanation) -> Result<String, Error> {
             ("source", &explanation.method.source),
             ("notes", &notes),
             ("settings", &settings),
-            ("command", &command(explanation)),
+            ("command", &command(&explanation.command)),
             ("engine", &explanation.engine),
             ("version", &explanation.version),
         ],
     ))
 }
 
+/// The page of a comparison: the grid, and what each method cost.
+pub(super) fn comparison(comparison: &Comparison) -> Result<String, Error> {
+    let first = &comparison.methods[0].explanation;
+    let (mut methods, mut notes) = (String::new(), Vec::new());
+    for method in &comparison.methods {
+        let explanation = &method.explanation;
+        let settings: Vec<String> =
+            explanation.settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let evaluations = explanation.explained[0].attribution.evaluations.to_string();
+        let seconds = format!("{:.2}", method.seconds);
+        let cells =
+            [&method.name, &settings.join(", "), &evaluations, &seconds, &words::gap_share(explanation)];
+        let cells = cells.map(|cell| format!("<td>{}</td>", escape(cell)));
+        let _ = writeln!(methods, "<tr>{}</tr>", cells.concat());
+        for note in &explanation.notes {
+            let note = format!("<li>{}: {}</li>", escape(&method.name), escape(note));
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+    let names: Vec<&str> = comparison.methods.iter().map(|method| method.name.as_str()).collect();
+    let notes =
+        if notes.is_empty() { String::new() } else { format!("<ul class=\"notes\">{}</ul>", notes.concat()) };
+    Ok(fill(
+        include_str!("report/compare.html"),
+        &[
+            ("style", include_str!("report/report.css")),
+            ("headline", &format!("{} methods compared", names.len())),
+            (
+                "lead",
+                &format!(
+                    "{} on {} inputs, explained by {}.",
+                    first.model,
+                    comparison.rows(),
+                    names.join(", ")
+                ),
+            ),
+            ("grid", &grid::grid(comparison).to_svg(Theme::Page)?),
+            ("methods", &methods),
+            ("notes", &notes),
+            ("command", &command(&comparison.command)),
+            ("engine", &first.engine),
+            ("version", &first.version),
+        ],
+    ))
+}
+
 /// The command line that reproduces it, where there is one.
-fn command(explanation: &Explanation) -> String {
-    match explanation.command.as_str() {
+fn command(command: &str) -> String {
+    match command {
         "" => String::new(),
         command => fill(include_str!("report/command.html"), &[("command", command)]),
     }
@@ -184,7 +233,7 @@ fn shown(
         None if explanation.inputs.arrays().len() > 1 => format!("in input {input}"),
         None => String::new(),
     };
-    match draw(&explained.attribution.row(index, row), explained.attribution.repeats(index)) {
+    match draw_row(explanation, explained, index, row) {
         Drawn::Map(map) => stage(explanation, target, &place, input, &map, row),
         drawn => {
             let chart = figure::chart(explanation, explained, index, &drawn, row).to_svg(Theme::Page)?;

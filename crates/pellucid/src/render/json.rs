@@ -6,6 +6,7 @@ use serde_json::{Map, Number, Value, json};
 use super::words;
 use crate::array::Array;
 use crate::attribution::{Class, Explanation, Prediction, Target};
+use crate::compare::Comparison;
 use crate::stream::{Streamed, StreamedPrediction};
 
 /// Whether attributions themselves are written, or their shape only.
@@ -60,6 +61,42 @@ pub fn prediction(model: &str, prediction: &Prediction, rows: &[&str], values: V
     let outputs: Map<String, Value> =
         prediction.outputs.iter().map(|(name, output)| (name.clone(), of_array(output, values))).collect();
     json!({ "model": model, "unit": prediction.unit, "rows": listed, "outputs": outputs })
+}
+
+/// A comparison: what every method says, without its numbers, what it cost, and how alike every two are.
+pub fn comparison(comparison: &Comparison) -> Value {
+    let methods: Vec<Value> = comparison
+        .methods
+        .iter()
+        .map(|method| {
+            let mut told = explanation(&method.explanation, Values::Left);
+            told["name"] = json!(method.name);
+            told["seconds"] = json!(method.seconds);
+            told
+        })
+        .collect();
+    let inputs: Vec<&str> = comparison
+        .methods
+        .first()
+        .map(|method| method.explanation.inputs.rows().iter().map(|row| row.name.as_str()).collect())
+        .unwrap_or_default();
+    let correlations: Vec<Value> = comparison
+        .correlations
+        .iter()
+        .map(|found| {
+            let rows: Vec<Value> = (inputs.iter().zip(&found.signed).zip(&found.absolute))
+                .map(|((input, signed), absolute)| json!({ "input": input, "signed": signed, "absolute": absolute }))
+                .collect();
+            json!({
+                "first": comparison.methods[found.first].name,
+                "second": comparison.methods[found.second].name,
+                "signed": found.mean_signed(),
+                "absolute": found.mean_absolute(),
+                "rows": rows,
+            })
+        })
+        .collect();
+    json!({ "methods": methods, "correlations": correlations, "command": comparison.command })
 }
 
 /// What is known of rows that were written to files: the first ones without their numbers, how many there are, and

@@ -5,6 +5,7 @@ pub mod colour;
 #[cfg(test)]
 pub(crate) mod example;
 mod figure;
+mod grid;
 pub mod heat;
 mod html;
 pub mod json;
@@ -15,6 +16,7 @@ mod text;
 pub mod words;
 
 use crate::attribution::Explanation;
+use crate::compare::Comparison;
 use crate::error::Error;
 use scene::Theme;
 
@@ -34,6 +36,31 @@ pub fn svg(explanation: &Explanation, row: usize) -> Result<Vec<u8>, Error> {
 pub fn html(explanation: &Explanation) -> Result<Vec<u8>, Error> {
     explanation.check()?;
     Ok(html::report(explanation)?.into_bytes())
+}
+
+/// A comparison as one PNG: a row an input, a column a method, limits of colours, rank correlations.
+pub fn comparison_png(comparison: &Comparison) -> Result<Vec<u8>, Error> {
+    checked(comparison)?;
+    grid::grid(comparison).to_png()
+}
+
+/// The same as SVG, self-contained, with real text.
+pub fn comparison_svg(comparison: &Comparison) -> Result<Vec<u8>, Error> {
+    checked(comparison)?;
+    Ok(grid::grid(comparison).to_svg(Theme::White)?.into_bytes())
+}
+
+/// The same in one HTML file that needs nothing else, with what each method cost.
+pub fn comparison_html(comparison: &Comparison) -> Result<Vec<u8>, Error> {
+    checked(comparison)?;
+    Ok(html::comparison(comparison)?.into_bytes())
+}
+
+fn checked(comparison: &Comparison) -> Result<(), Error> {
+    if comparison.methods.is_empty() {
+        return Err(Error::Internal("the comparison has no method".to_owned()));
+    }
+    comparison.methods.iter().try_for_each(|method| method.explanation.check())
 }
 
 #[cfg(test)]

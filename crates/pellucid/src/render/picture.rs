@@ -46,7 +46,12 @@ impl Ground {
             let view = (left, top, (right - left).max(1), (bottom - top).max(1));
             return Self { picture, view, is_photograph: true, keep_edges };
         }
-        let grey = inputs.get(name).and_then(|array| grey(array, row));
+        // A layer is laid over the first input that is like a picture.
+        let of_input = |array: &Array| grey(array, row);
+        let grey = match inputs.get(name) {
+            Some(array) => of_input(array),
+            None => inputs.arrays().iter().find_map(|(_, array)| of_input(array)),
+        };
         let (height, width, values) = grey.unwrap_or_else(|| {
             let (height, width) = map.values.dim();
             (height, width, vec![235; height * width])

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::heat::{Drawn, draw};
+use super::grid::rank;
+use super::heat::{Drawn, draw_row};
 use super::picture::Ground;
 use super::words::{self, number, percent};
 use crate::attribution::{Explanation, Prediction};
+use crate::compare::Comparison;
 use crate::resample::{self, Interpolation};
 use crate::stream::{Streamed, StreamedPrediction};
 
@@ -42,7 +44,7 @@ pub fn explanation(explanation: &Explanation, style: Style) -> String {
                 explanation.layer.as_ref().map(|layer| format!(" at {}", clean(layer))).unwrap_or_default();
             let _ = writeln!(text, "\n{}{layer} for {}", explanation.method.name, strong(&target, style));
             for index in 0..explained.attribution.values.len() {
-                match draw(&explained.attribution.row(index, row), explained.attribution.repeats(index)) {
+                match draw_row(explanation, explained, index, row) {
                     Drawn::Map(map) => {
                         let _ = writeln!(text, "  limits of colours ±{}", number(map.limit));
                         if style.colours {
@@ -69,6 +71,73 @@ pub fn explanation(explanation: &Explanation, style: Style) -> String {
         let _ = writeln!(text, "note: {}", clean(note));
     }
     text
+}
+
+/// What every method of a comparison cost, how far it can be trusted, and how alike every two are.
+pub fn comparison(comparison: &Comparison, style: Style) -> String {
+    let mut text = String::new();
+    let Some(first) = comparison.methods.first() else { return text };
+    let explanation = &first.explanation;
+    for (row, input) in explanation.inputs.rows().iter().enumerate() {
+        let explained = &explanation.explained[0];
+        let target = clean(&explained.targets[row].to_string());
+        let score = words::score(&explained.attribution, row);
+        let _ = writeln!(text, "{}  {target}, {score}", strong(&clean(&input.name), style));
+    }
+    let names: Vec<String> = comparison.methods.iter().map(|method| clean(&method.name)).collect();
+    let wide = names.iter().map(|name| name.chars().count()).max().unwrap_or_default().max(6);
+    let head = format!(
+        "{:<wide$}  {:>11}  {:>8}  {:>17}  trust",
+        "method", "evaluations", "seconds", "gap of the change"
+    );
+    let _ = writeln!(text, "\n{}", strong(&head, style));
+    for (method, name) in comparison.methods.iter().zip(&names) {
+        let explained = &method.explanation.explained[0];
+        let trust = (0..comparison.rows()).map(|row| words::verdict(explained, row).trust).max();
+        let _ = writeln!(
+            text,
+            "{name:<wide$}  {:>11}  {:>8.2}  {:>17}  {}",
+            explained.attribution.evaluations,
+            method.seconds,
+            words::gap_share(&method.explanation),
+            trust.map_or("", words::Trust::name),
+        );
+    }
+    if names.len() > 1 {
+        correlations(&mut text, comparison, &names, wide, style);
+    }
+    // What several methods say is told once.
+    let mut told: Vec<&str> = Vec::new();
+    for (method, name) in comparison.methods.iter().zip(&names) {
+        for note in &method.explanation.notes {
+            if !told.contains(&note.as_str()) {
+                let _ = writeln!(text, "note: {name}: {}", clean(note));
+                told.push(note);
+            }
+        }
+    }
+    text
+}
+
+/// A table, signed values above sizes.
+fn correlations(text: &mut String, comparison: &Comparison, names: &[String], wide: usize, style: Style) {
+    for (title, signed) in [("rank correlation of signed values", true), ("of their sizes", false)] {
+        let _ = writeln!(text, "\n{}", strong(title, style));
+        let heads: Vec<String> = (1..=names.len()).map(|number| format!("{number:>6}")).collect();
+        let _ = writeln!(text, "{:<wide$}     {}", "", heads.concat());
+        for (row, name) in names.iter().enumerate() {
+            let _ = write!(text, "{name:<wide$}  {:>2} ", row + 1);
+            for column in 0..names.len() {
+                let cell = match comparison.correlation(row, column) {
+                    Some(found) if signed => rank(found.mean_signed()),
+                    Some(found) => rank(found.mean_absolute()),
+                    None => "·".to_owned(),
+                };
+                let _ = write!(text, "{cell:>6}");
+            }
+            text.push('\n');
+        }
+    }
 }
 
 /// What is known of rows that were written to files: the first ones, and how far all can be trusted.

@@ -1,6 +1,6 @@
 //! The numbers of an explanation in words: how they are written, and how far they can be trusted.
 
-use crate::attribution::{Attribution, Explained, Target, Unit};
+use crate::attribution::{Attribution, Explained, Explanation, Target, Unit};
 
 /// A number for people: four significant digits, a real minus sign.
 pub fn number(value: f32) -> String {
@@ -225,6 +225,16 @@ pub fn summary(explained: &Explained, row: usize) -> String {
         parts.push(format!("quadrature error {} ({share} of all values)", number(error[row])));
     }
     parts.join(" · ")
+}
+
+/// The largest gap of a row as a part of the score's change from the baseline: `0.8 %`; a dash where there is none.
+pub(super) fn gap_share(explanation: &Explanation) -> String {
+    let attribution = &explanation.explained[0].attribution;
+    let (Some(gap), Some(baseline)) = (&attribution.gap, &attribution.baseline_score) else {
+        return "–".to_owned();
+    };
+    let share = |row: usize| part(gap[row], attribution.score[row] - baseline[row]);
+    percent((0..attribution.rows()).map(share).fold(0.0, f32::max))
 }
 
 /// What the ends of the colours say.
