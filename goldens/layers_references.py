@@ -12,8 +12,9 @@ Where we and Captum part:
 
 - LayerConductance takes the layer's values at neighbouring points of the path, h(k+1) − h(k), times the derivative at
   the earlier point, and leaves out the path before its first and after its last point. The paper's integral has the
-  layer's derivative along the path, which `conductance` below computes exactly, by forward mode. Both tend to the same
-  number; `convergence` prints how fast, and fails where one of them does not.
+  layer's derivative along the path, which `conductance` below computes exactly, by forward mode (`form=derivative`);
+  `changes` takes the mean of both derivatives, and the ends of the path (`form=changes`). All tend to the same number;
+  `convergence` prints how fast, and fails where one of them does not.
 - A slice as a neuron selector is a sum in Captum; a unit named with fewer numbers than its layer has axes is the mean
   here, so the derivative of Captum's is divided by the number of units before it is compared.
 - LayerIntegratedGradients leaves what bypasses the layer at the input, as here.
@@ -112,6 +113,8 @@ def to_layer(network, method, x, target, layer, baseline):
     forward = network
     if method == "conductance":
         return conductance(network, x, target, layer, baseline)
+    if method == "changes":
+        return changes(network, x, target, layer, baseline, [0, *legendre(STEPS)[0], 1])
     a, g = at_layer(network, x, target, layer)
     if method in ("gradient", "input-x-gradient"):
         ours = g if method == "gradient" else a * g
@@ -213,7 +216,10 @@ def cases(name, network, x, layers):
         for method in () if large else ("gradient", "input-x-gradient"):
             case(f"{method}:to:{layer}", method, layer)
         for method in ("integrated-gradients", "conductance", "internal-influence")[: 2 if large else 3]:
-            case(f"{method}:to:{layer}", method, layer, settings=path, baseline="baseline")
+            settings = path | ({"form": "derivative"} if method == "conductance" else {})
+            case(f"{method}:to:{layer}", method, layer, settings=settings, baseline="baseline")
+        if not large:
+            case(f"conductance:changes:to:{layer}", "conductance", layer, settings=path, baseline="baseline")
         place = alive_unit(network, x, layer)
         if place is None:
             continue  # rectified away in some row
@@ -238,13 +244,15 @@ def cases(name, network, x, layers):
     last, index = next((l, i) for l in reversed(layers) if (i := alive_unit(network, x, l)))
     neuron = {"layer": last, "index": list(index[:1])}
     for method in ("gradient", "conductance"):
-        more = {"settings": path, "baseline": "baseline"} if method == "conductance" else {}
+        more = {"settings": path | {"form": "derivative"}, "baseline": "baseline"} if method == "conductance" else {}
         case(f"{method}:of:{last}:to:{layers[0]}", method, layers[0], neuron, **more)
     return found
 
 
 def attribution(network, case, x, target, baseline):
     neuron = case.get("neuron")
+    if case["key"].startswith("conductance:changes"):
+        return to_layer(network, "changes", x, target, case["layer"], baseline)
     if neuron and case.get("layer"):
         unit = To(network, neuron["layer"], tuple(neuron["index"]))
         return to_layer(unit, case["method"], x, None, case["layer"], baseline)
@@ -253,11 +261,11 @@ def attribution(network, case, x, target, baseline):
     return to_layer(network, case["method"], x, target, case["layer"], baseline)
 
 
-def integral(network, x, target, layer, baseline, steps=8000):
-    """Σ over short pieces of the path of the layer's change times the derivative's mean: what both tend to."""
+def changes(network, x, target, layer, baseline, positions):
+    """Σ between neighbouring points of the layer's change times the mean of the derivatives at both."""
     total, before = 0, None
-    for step in range(steps + 1):
-        here = at_layer(network, baseline + step / steps * (x - baseline), target, layer)
+    for at in positions:
+        here = at_layer(network, baseline + at * (x - baseline), target, layer)
         if before:
             total = total + (here[0] - before[0]) * (here[1] + before[1]) / 2
         before = here
@@ -266,15 +274,19 @@ def integral(network, x, target, layer, baseline, steps=8000):
 
 def convergence(name, network, x, target, layer, baseline):
     """How far conductances are from the integral, as a part of each row's maximum."""
-    exact = integral(network, x, target, layer, baseline)
+    exact = changes(network, x, target, layer, baseline, np.linspace(0, 1, 8001))
     found = {}
     for steps in (16, 50, 256):
         method = captum.attr.LayerConductance(network, network.get_submodule(layer))
         theirs = method.attribute(x, baselines=baseline.expand_as(x), target=target, n_steps=steps).detach()
         ours = conductance(network, x, target, layer, baseline, steps)
-        far = [generate.deviation(found.numpy(), exact.numpy()) for found in (theirs, ours)]
+        form = changes(network, x, target, layer, baseline, [0, *legendre(steps)[0], 1])
+        far = [generate.deviation(found.numpy(), exact.numpy()) for found in (theirs, ours, form)]
         found[steps] = far
-        print(f"conductance of {name} at {layer}, {steps} points: Captum {far[0]:.1e}, here {far[1]:.1e}")
+        print(
+            f"conductance of {name} at {layer}, {steps} points: Captum {far[0]:.1e}, form=derivative {far[1]:.1e}, "
+            f"form=changes {far[2]:.1e}"
+        )
     if any(far > 0.05 for far in found[256]):
         sys.exit("a conductance does not converge to the integral")
 

@@ -281,3 +281,29 @@ fn wrong_models_are_refused() {
     let unprepared = folder.refused(&["explain", &model, &picture.display().to_string()]);
     assert!(unprepared.contains("--image") || unprepared.contains("no picture becomes"), "{unprepared}");
 }
+
+#[test]
+fn layers_units_and_comparisons() {
+    let (folder, model, input) = small();
+    let layer = "/relu2/Relu_output_0";
+    let unit = format!("{layer}[1]");
+    let told =
+        folder.ok(&["explain", &model, &input, "--method", "gradient", "--neuron", &unit, "-o", "unit.npz"]);
+    assert!(told.contains(&unit), "{told}");
+    let told = folder.ok(&["explain", &model, &input, "--method", "conductance", "--layer", layer, "--json"]);
+    assert!(told.contains("\"gap\"") && told.contains(layer), "{told}");
+    let both = ["--method", "input-x-gradient", "--layer", layer, "--json"];
+    let told = folder.ok(&[&["compile", &model, "-o", "layer.onnx"], &both[..]].concat());
+    assert!(told.contains(layer), "{told}");
+    let told = folder.ok(&[&["coverage", &model], &both[..]].concat());
+    assert!(told.contains("\"covered\": 1.0"), "{told}");
+    let refused =
+        folder.refused(&["explain", &model, &input, "--neuron", &unit, "--target", "1", "-o", "x.npz"]);
+    assert!(refused.contains("leave the target out"), "{refused}");
+    let methods = "gradient,smoothgrad:samples=3";
+    let told =
+        folder.ok(&["compare", &model, &input, "--method", methods, "-o", "grid.svg", "-o", "grid.json"]);
+    assert!(told.contains("rank correlation") && told.contains("smoothgrad:samples=3"), "{told}");
+    let refused = folder.refused(&["compare", &model, &input, "--method", "gradient,smothgrad"]);
+    assert!(refused.contains("did you mean \"smoothgrad\"?"), "{refused}");
+}

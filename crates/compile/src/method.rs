@@ -168,7 +168,7 @@ impl Method {
             && self.seed == Seed::One
             && self.rules.is_derivative()
             && self.collect != Collect::InputsAndMap
-            && matches!(self.readout, Readout::TimesDifference | Readout::TimesTangent)
+            && matches!(self.readout, Readout::TimesDifference | Readout::TimesChange | Readout::TimesTangent)
     }
 
     /// The same to an inner layer instead of the inputs; `None` for methods that are of the inputs by definition.

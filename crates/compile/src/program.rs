@@ -65,6 +65,8 @@ pub struct Program {
     pub attributions: Vec<(String, String)>,
     /// The layer looked at.
     pub layer: Option<String>,
+    /// Name of the layer, for methods that take its changes between points: it is fetched with the signal.
+    pub changes: Option<String>,
     /// Name of the gap, `[n]`, for methods that know one at a single point.
     pub gap: Option<String>,
     /// Whether everything that the score depends on passes the layer; `true` without one.
@@ -261,6 +263,7 @@ pub(crate) fn compiled(graph: &Graph, method: &Method, request: &Request) -> Res
         moved: moved.iter().map(|id| graph.value(*id).name.clone()).collect(),
         directions,
         attributions,
+        changes: (method.readout == Readout::TimesChange).then(|| graph_names[0].clone()),
         layer: (method.collect != Collect::Inputs).then(|| graph_names.last().cloned()).flatten(),
         gap,
         unit: scored.unit,

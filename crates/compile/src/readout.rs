@@ -20,6 +20,9 @@ pub enum Readout {
     Signal,
     /// Signal × value.
     TimesInput,
+    /// Between neighbouring points of a path, ends included: the mean of the signals × the change of the value. The
+    /// program gives the signal; who knows the points multiplies.
+    TimesChange,
     /// Signal × what the value changes by as the inputs move from their baselines: ∂value/∂input · (input − baseline),
     /// the value's directional derivative. The differences are inputs of the program.
     TimesTangent,
@@ -78,7 +81,7 @@ impl Readout {
     /// Appends the readout.
     pub(crate) fn append<'g>(self, seen: &Seen<'_, 'g>) -> Result<Var<'g>> {
         match self {
-            Self::Signal | Self::TimesDifference => Ok(seen.signal),
+            Self::Signal | Self::TimesDifference | Self::TimesChange => Ok(seen.signal),
             Self::TimesInput => Ok(times_input(seen)),
             Self::TimesTangent => match seen.tangent {
                 Some(tangent) => Ok(seen.signal * tangent),
@@ -108,7 +111,8 @@ impl Readout {
 
     /// Whether it means something at any value, an input or a layer, whatever its axes are.
     pub fn is_of_any_value(self) -> bool {
-        matches!(self, Self::Signal | Self::TimesInput | Self::TimesDifference | Self::TimesTangent)
+        use Readout::{Signal, TimesChange, TimesDifference, TimesInput, TimesTangent};
+        matches!(self, Signal | TimesInput | TimesDifference | TimesChange | TimesTangent)
     }
 
     /// Whether it takes the value's directional derivative.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use ndarray::Array2;
 
-use crate::attribution::Explanation;
+use crate::attribution::{Explanation, Target};
 use crate::error::Error;
 use crate::explain::{Baseline, Options, Progress, TargetChoice, explain};
 use crate::input::Inputs;
@@ -168,7 +168,7 @@ pub fn compare(
         let seconds = start.elapsed().as_secs_f64();
         let targets = &explanation.explained[0].targets;
         let plain = shared.choices().iter().all(|choice| !choice.is_contrast());
-        if let (Some(classes), true) = (targets.iter().map(|target| target.class()).collect(), plain) {
+        if let (Some(classes), true) = (targets.iter().map(Target::class).collect(), plain) {
             shared.targets = vec![TargetChoice::Rows(classes)];
         }
         compared.push(Compared { name: name.clone(), explanation, seconds });

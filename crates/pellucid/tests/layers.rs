@@ -283,8 +283,19 @@ fn at_the_input_layers_methods_are_those_of_inputs() {
         options.layer = Some(opened(golden).0.inputs().next().unwrap().name.clone());
     };
     let integrated = run("cnn", fixed, "integrated-gradients");
-    let conductance = run("cnn", fixed, "conductance");
+    let derivative = |golden: &Golden, options: &mut Options| {
+        fixed(golden, options);
+        options.settings.push(("form".to_owned(), "derivative".to_owned()));
+    };
+    let conductance = run("cnn", derivative, "conductance");
     assert!(distance(values(&conductance), values(&integrated)) < 1e-6);
+    let trapezoid = |golden: &Golden, options: &mut Options| {
+        fixed(golden, options);
+        options.settings =
+            vec![("quadrature".to_owned(), "trapezoid".to_owned()), ("steps".to_owned(), "9".to_owned())];
+    };
+    let changes = run("cnn", trapezoid, "conductance");
+    assert!(distance(values(&changes), values(&run("cnn", trapezoid, "integrated-gradients"))) < 1e-6);
     let influence = run("cnn", fixed, "internal-influence");
     let golden = golden::load_one("cnn");
     #[expect(clippy::cast_possible_truncation, reason = "the model computes in float32")]
@@ -301,7 +312,10 @@ fn files_give_what_the_host_computes() {
     let (relu1, relu2) = (layer(&golden, "relu1"), layer(&golden, "relu2"));
     let unit = relu2.as_ref().map(|name| format!("{name}[1]"));
     let fixed = [("quadrature", "gauss-legendre"), ("steps", "5")];
-    let cases: [(&str, &Option<String>, &Option<String>, &[(&str, &str)]); 9] = [
+    let derivative = [("form", "derivative"), ("quadrature", "trapezoid"), ("steps", "5")];
+    /// Method, layer, unit, settings.
+    type Case<'a> = (&'a str, &'a Option<String>, &'a Option<String>, &'a [(&'a str, &'a str)]);
+    let cases: [Case<'_>; 10] = [
         ("gradient", &relu2, &None, &[]),
         ("input-x-gradient", &relu1, &unit, &[]),
         ("gradient", &None, &unit, &[]),
@@ -310,6 +324,7 @@ fn files_give_what_the_host_computes() {
         ("integrated-gradients", &None, &unit, &fixed),
         ("internal-influence", &relu1, &None, &fixed),
         ("conductance", &relu1, &unit, &fixed),
+        ("conductance", &relu1, &None, &derivative),
         ("expected-gradients", &relu2, &None, &[("samples", "3")]),
     ];
     for (method, layer, neuron, settings) in cases {

@@ -17,14 +17,15 @@ pub(super) fn document() -> String {
          A claim is an axiom that the method satisfies: *completeness*: the values sum to score − baseline score, up to \
          the quadrature error, or in expectation over what is drawn; *linearity*: the attribution of a·f + b·g is that of f times a plus that of g times b; \
          *implementation-invariance*: two graphs that compute the same function get the same attribution; *dummy*: an \
-         input that the score does not depend on gets 0; *full-completeness*: input-gradient × input and the terms of \
-         every bias sum to the score.\n\n\
+         input that the score does not depend on gets 0; *completeness-at-a-layer*: completeness of the values \
+         at a layer that everything passes; *full-completeness*: input-gradient × input and the terms of every bias sum to the score.\n\n\
          | method | what it computes | form | claims |\n|---|---|---|---|\n"
     );
     for definition in &methods {
         row(&mut text, definition);
     }
     points(&mut text);
+    layers(&mut text);
     for definition in &methods {
         section(&mut text, definition);
     }
@@ -42,6 +43,28 @@ fn points(text: &mut String) {
          own keeps them and refuses others.\n",
     );
     table(text, COMMON);
+}
+
+/// The two options that are the same for every method, told once.
+fn layers(text: &mut String) {
+    text.push_str(
+        "\n## Layers and units\n\n`--neuron LAYER[3,1,2]` explains a hidden unit in place of a class, by every method, in \
+         `explain`, `compare`, `coverage` and `compile`. The place counts behind the rows; with fewer numbers than the \
+         layer has axes the score is the mean over the axes that are left, so `LAYER[3]` is the mean of channel 3. \
+         Captum's neuron selectors take a sum where they are given a slice: its values are ours times the number of \
+         units; a 2 × 2 channel of 1, 2, 3, 4 has the score 2.5 here and 10 there.\n\n`--layer LAYER` gives values of the \
+         layer's shape in place of the inputs', for every compiled method that is not a map by definition: the signal \
+         stops there. `input-x-gradient` is then layer × gradient (Captum: LayerGradientXActivation), and a layer that \
+         several paths read gets the sum of their signals. A method that compares with a baseline moves the layer's own \
+         values, from what they are at the baseline to what they are at the input, everything that bypasses the layer \
+         staying at the input (Captum: LayerIntegratedGradients); its baseline's score is that of the network so fed, and \
+         its values sum to the difference. Drawn baselines do the same: Captum's LayerGradientShap takes derivatives at \
+         points between inputs instead and multiplies by the layer's difference, which sums to nothing in particular. By \
+         hand: f = h², h = x², from 0 to 1: between inputs the mean derivative 2h is 2/3, and 2/3 · 1 is not 1; between \
+         values of the layer it is 1. Noise alone (`smoothgrad`) is added to the model's inputs. Class activation maps, \
+         `conductance` and `internal-influence` look at a layer by themselves, and `--layer` names it. A layer that the \
+         score does not depend on is refused.\n",
+    );
 }
 
 fn form(definition: &Definition) -> &'static str {

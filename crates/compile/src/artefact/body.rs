@@ -47,7 +47,7 @@ pub(super) enum Place<'g> {
 }
 
 /// A finished body: what it carries, in order. For every target and collected value one (of a variance two: mean, sum
-/// of squared deviations); then, where the points have a baseline's score, one a target.
+/// of squared deviations; of changes three: sum, and the last point's signal and layer); then, where the points have a baseline's score, one a target.
 pub(super) struct Body {
     pub(super) graph: Graph,
     pub(super) shapes: Vec<(ElementType, Shape)>,
@@ -167,7 +167,7 @@ impl<'b> Making<'b, '_, '_> {
             let aim: Aim<'b> = aim.map(|v| repeated(self.inner(v), points.chunk));
             let pass = Pass::new(self.builder, &scored, &aim, (&collected, &directions), self.method())?;
             for (number, read) in pass.read(self.builder, self.method())?.into_iter().enumerate() {
-                self.carry_readout(number, read, points)?;
+                self.carry_readout((number, collected[number]), read, points)?;
             }
             scores.push(pass.score);
         }
@@ -194,10 +194,42 @@ impl<'b> Making<'b, '_, '_> {
             .collect()
     }
 
-    /// Adds the readout of collected value `number` to what is carried.
-    fn carry_readout(&mut self, number: usize, read: Var<'b>, points: &Points<'b>) -> Result<()> {
+    /// Adds the mean of neighbouring signals × the change of the layer, of this round's points and the last before them:
+    /// carried are the sum, that point's signal and its layer.
+    fn carry_changes(&mut self, signal: Var<'b>, layer: Var<'b>, chunk: usize) -> Result<()> {
+        let one = |v: Var<'b>, at: usize| {
+            if chunk == 1 { v } else { v.slice(0, signed(at), signed(at) + 1, 1).squeeze(&[0]) }
+        };
+        let sum = self.carried(one(signal, 0))?;
+        let before = [self.carried(one(signal, 0))?, self.carried(one(layer, 0))?];
+        // Nothing comes before the first point: it stands for itself, and nothing changes.
+        let first = self.builder.scalar(ElementType::I64, 0.0);
+        let first = self.builder.op("Equal", &[self.round, first], &[]);
+        let mut total = sum;
+        let mut last = [first.choose(one(signal, 0), before[0]), first.choose(one(layer, 0), before[1])];
+        for at in 0..chunk {
+            let here = [one(signal, at), one(layer, at)];
+            total = total + (last[0] + here[0]) * 0.5 * (here[1] - last[1]);
+            last = here;
+        }
+        for value in [total, last[0], last[1]] {
+            self.pass_on(value);
+        }
+        Ok(())
+    }
+
+    /// Adds the readout of collected value `number`, `layer`, to what is carried.
+    fn carry_readout(
+        &mut self,
+        (number, layer): (usize, ValueId),
+        read: Var<'b>,
+        points: &Points<'b>,
+    ) -> Result<()> {
         let mut read = split(read, points.chunk)?;
         let method = self.method();
+        if method.readout == Readout::TimesChange {
+            return self.carry_changes(read, split(self.builder.var(layer), points.chunk)?, points.chunk);
+        }
         let statistic = method.statistic;
         // A path's difference is the same at every point, and so multiplied outside where the mean is taken.
         let outside = points.weights.is_some() && statistic == Statistic::Mean;

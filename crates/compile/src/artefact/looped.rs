@@ -140,7 +140,7 @@ impl<'a> Looped<'a> {
             let b = self.start("baseline", &self.making.options.baseline, id, shape, &mut outside.added)?;
             baselines.push((id, b));
         }
-        let starts = self.of_layer(baselines, |b, x| b.expand_like(x))?;
+        let starts = self.of_layer(baselines, Var::expand_like)?;
         let starts: Vec<_> = starts.into_iter().map(|(id, b)| (b, builder.var(id) - b)).collect();
         let chunk = self.making.options.chunk.max(1);
         let complete = self.making.complete;
@@ -151,6 +151,17 @@ impl<'a> Looped<'a> {
             is_baseline.push(if complete && at.is_empty() { 1.0 } else { 0.0 });
             at.push(position);
             weigh.push(weight);
+        }
+        let changes = self.making.method.readout == Readout::TimesChange;
+        // Changes are between both ends, whatever the rule's points are.
+        for (position, end) in [(0, 0.0), (usize::MAX, 1.0)].into_iter().filter(|_| changes) {
+            let there = at.iter().any(|at: &f64| (at - end).abs() <= 0.0);
+            let position = position.min(at.len());
+            if !there {
+                at.insert(position, end);
+                weigh.insert(position, 0.0);
+                is_baseline.insert(position, 0.0);
+            }
         }
         while at.len() % chunk != 0 {
             at.push(1.0);
@@ -286,6 +297,12 @@ impl<'a> Looped<'a> {
                     Statistic::Variance => next(shapes.next().unwrap_or(shape))?,
                     _ => first,
                 };
+                if self.making.method.readout == Readout::TimesChange {
+                    // The last point was carried too.
+                    for _ in 0..2 {
+                        let _ = next(shapes.next().unwrap_or(shape))?;
+                    }
+                }
                 values.push(count.map_or(sum, |count| sum / count));
             }
         }

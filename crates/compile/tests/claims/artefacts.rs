@@ -4,8 +4,8 @@
 use ndarray::ArrayD;
 use pellucid_compile::methods::{ALL, Form};
 use pellucid_compile::{
-    Artefact, Baseline, Builder, Collect, CompileError, Draws, Options, Points, Quadrature, Request, Target,
-    artefact, lower, program,
+    Artefact, Baseline, Builder, Collect, CompileError, Draws, Options, Points, Quadrature, Readout, Request,
+    Target, artefact, lower, program,
 };
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, operators};
 use pellucid_reference::{Array, run};
@@ -81,6 +81,9 @@ fn subjects(graph: &Graph) -> Vec<Subject> {
             subjects.push(Subject::wrapped(definition, &[("points", "smooth"), ("samples", "3")]));
             subjects
                 .push(Subject::wrapped(definition, &[("points", "path"), ("quadrature", "gauss-legendre")]));
+        }
+        if plain.method.readout == Readout::TimesChange {
+            subjects.push(Subject::wrapped(definition, &[("form", "derivative")]));
         }
         subjects.push(plain);
     }

@@ -254,6 +254,22 @@ impl Runner {
     }
 }
 
+/// Σ between neighbouring points, both ends included, of the mean signal × the change of the layer.
+fn changes(graph: &Graph, method: &Method, case: &Case, positions: &[f64]) -> Attribution {
+    let difference = &case.x - &case.baseline;
+    let mut points = vec![case.baseline.clone()];
+    points.extend(positions.iter().map(|at| &case.baseline + &(&difference * *at)));
+    points.push(case.x.clone());
+    let signals = Runner::new(graph, method).at(&points, &case.target);
+    let layer = Method { readout: Readout::Value, ..method.clone() };
+    let layers = Runner::new(graph, &layer).at(&points, &case.target);
+    let mut values = ArrayD::<f64>::zeros(signals[0].1.raw_dim());
+    for (signals, layers) in signals.windows(2).zip(layers.windows(2)) {
+        values += &((&signals[0].1 + &signals[1].1) * 0.5 * (&layers[1].1 - &layers[0].1));
+    }
+    Attribution { values, score: signals[signals.len() - 1].0, baseline_score: signals[0].0 }
+}
+
 /// What becomes of readouts, by the definition.
 fn statistic(statistic: Statistic, readouts: &[ArrayD<f64>], weights: &[f64]) -> ArrayD<f64> {
     let mean = |power: i32| {
@@ -284,6 +300,9 @@ pub(crate) fn attribute(subject: &Subject, graph: &Graph, case: &Case) -> Attrib
         Points::Once => {
             let (score, values) = runner.once(&case.x, &case.target);
             Attribution { values, score, baseline_score: 0.0 }
+        }
+        Points::Path { quadrature, steps } if subject.method.readout == Readout::TimesChange => {
+            changes(graph, &subject.method, case, &nodes(quadrature, steps).unwrap().positions)
         }
         Points::Path { quadrature, steps } => {
             let mut rule = nodes(quadrature, steps).unwrap();

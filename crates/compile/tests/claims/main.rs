@@ -81,7 +81,10 @@ fn values_at_a_layer_sum_to_the_difference_of_scores() {
 #[test]
 fn a_layer_that_gets_too_much_is_caught() {
     let honest = Subject::named("conductance");
-    is_caught(Claim::LayerCompleteness, &honest.clone().with_fault(Fault::Weights(0.99)));
+    let derivative = honest.clone().with_method(|method| method.readout = Readout::TimesTangent);
+    layers::completeness(&derivative).unwrap();
+    is_caught(Claim::LayerCompleteness, &derivative.with_fault(Fault::Weights(0.99)));
+    is_caught(Claim::LayerCompleteness, &honest.clone().with_fault(Fault::Added(1e-2)));
     is_caught(Claim::LayerCompleteness, &honest.with_method(|method| method.readout = Readout::Signal));
 }
 

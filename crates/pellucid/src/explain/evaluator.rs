@@ -269,6 +269,8 @@ pub(crate) struct Passed {
     pub(crate) values: Vec<ArrayD<f32>>,
     /// Of programs that know the gap at one point.
     pub(crate) gap: Option<Array1<f32>>,
+    /// What the layer is, of methods that take its changes.
+    pub(crate) layer: Option<ArrayD<f32>>,
 }
 
 impl<'p> Evaluator<'p> {
@@ -371,10 +373,12 @@ impl<'p> Evaluator<'p> {
         Ok(results.into_iter().map(|results| self.passed(results)).collect())
     }
 
-    /// Names of what a pass gives: the score, the gap where it is known, the readouts.
+    /// Names of what a pass gives: the score, the gap where it is known, the layer where its changes are taken, the
+    /// readouts.
     fn passed_names(&self) -> Vec<String> {
         std::iter::once(&self.program.score)
             .chain(&self.program.gap)
+            .chain(&self.program.changes)
             .chain(self.program.attributions.iter().map(|(_, output)| output))
             .cloned()
             .collect()
@@ -387,7 +391,9 @@ impl<'p> Evaluator<'p> {
             || results.next().map(|array| array.to_f32()).unwrap_or_default().into_iter().collect();
         let scores = column();
         let gap = self.program.gap.is_some().then(column);
-        Passed { scores, gap, values: results.map(|array| array.to_f32()).collect() }
+        let layer = self.program.changes.is_some().then(|| results.next()).flatten();
+        let layer = layer.map(|array| array.to_f32());
+        Passed { scores, gap, layer, values: results.map(|array| array.to_f32()).collect() }
     }
 
     /// The program's inputs that say what is explained.

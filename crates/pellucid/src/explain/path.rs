@@ -49,6 +49,8 @@ pub(crate) struct How {
 struct Point {
     score: f64,
     parts: Vec<ArrayD<f32>>,
+    /// What the layer is here, of methods that take its changes.
+    layer: Option<ArrayD<f32>>,
 }
 
 impl Path<'_> {
@@ -135,7 +137,12 @@ impl Path<'_> {
                         }
                         readout
                     });
-                    points.push(Point { score: f64::from(passed.scores[index]), parts: parts.collect() });
+                    let layer = passed.layer.as_ref();
+                    points.push(Point {
+                        score: f64::from(passed.scores[index]),
+                        parts: parts.collect(),
+                        layer: layer.map(|layer| layer.index_axis(Axis(0), index).to_owned()),
+                    });
                 }
             }
         }
@@ -154,6 +161,16 @@ impl Sum {
     fn add(&mut self, weight: f64, point: &Point) {
         for (sum, part) in self.0.iter_mut().zip(&point.parts) {
             sum.zip_mut_with(part, |sum, value| *sum += weight * f64::from(*value));
+        }
+    }
+
+    /// Between two neighbours: the mean of their signals × the change of the layer.
+    fn add_change(&mut self, a: &Point, b: &Point) {
+        let (Some(before), Some(after)) = (&a.layer, &b.layer) else { return };
+        for (sum, (a, b)) in self.0.iter_mut().zip(a.parts.iter().zip(&b.parts)) {
+            let change = after.mapv(f64::from) - before.mapv(f64::from);
+            let mean = (a.mapv(f64::from) + b.mapv(f64::from)) * 0.5;
+            *sum += &(mean * change);
         }
     }
 
@@ -246,6 +263,9 @@ fn fixed(evaluator: &mut Evaluator<'_>, path: &Path<'_>) -> Result<Vec<Row>, Err
     // Every other point of an odd trapezoid rule is a trapezoid rule of twice the width.
     let trapezoid = path.how.quadrature == Quadrature::Trapezoid;
     let nested = trapezoid && rule.positions.len() % 2 == 1 && rule.positions.len() > 2;
+    if ends.iter().any(|ends| ends[0].layer.is_some()) {
+        return changes(evaluator, path, &rule.positions, ends, nested);
+    }
     let batch = evaluator.wave().max(1);
     for (number, positions) in rule.positions.chunks(batch).enumerate() {
         for ((sum, coarse), points) in sums.iter_mut().zip(path.evaluate(evaluator, positions)?) {
@@ -264,6 +284,63 @@ fn fixed(evaluator: &mut Evaluator<'_>, path: &Path<'_>) -> Result<Vec<Row>, Err
         baseline_score: ends[0].score,
         quadrature_error: nested.then(|| sum.distance(coarse)),
         finished: true,
+    });
+    Ok(rows.collect())
+}
+
+/// Changes between neighbouring points, both ends included: where they are is the rule's, their weights are the changes
+/// themselves. `nested`: every other point alone is a rule too.
+fn changes(
+    evaluator: &mut Evaluator<'_>,
+    path: &Path<'_>,
+    positions: &[f64],
+    ends: Vec<Vec<Point>>,
+    nested: bool,
+) -> Result<Vec<Row>, Error> {
+    struct Walked {
+        sum: Sum,
+        coarse: Sum,
+        /// The last point, and the last of the coarser rule.
+        last: std::rc::Rc<Point>,
+        last_coarse: std::rc::Rc<Point>,
+        end: Point,
+        scores: (f64, f64),
+    }
+    let mut walked = Vec::new();
+    for mut ends in ends {
+        let (Some(end), Some(start)) = (ends.pop(), ends.pop()) else {
+            return Err(Error::Internal("a path has two ends".to_owned()));
+        };
+        let (sum, coarse) = (Sum::new(&start), Sum::new(&start));
+        let scores = (start.score, end.score);
+        let last = std::rc::Rc::new(start);
+        walked.push(Walked { sum, coarse, last_coarse: last.clone(), last, end, scores });
+    }
+    let mut number = 0usize;
+    for some in positions.chunks(evaluator.wave().max(1)) {
+        for (walked, points) in walked.iter_mut().zip(path.evaluate(evaluator, some)?) {
+            for (index, point) in points.into_iter().enumerate() {
+                let point = std::rc::Rc::new(point);
+                walked.sum.add_change(&walked.last, &point);
+                if nested && (number + index).is_multiple_of(2) {
+                    walked.coarse.add_change(&walked.last_coarse, &point);
+                    walked.last_coarse = point.clone();
+                }
+                walked.last = point;
+            }
+        }
+        number += some.len();
+    }
+    let rows = walked.into_iter().map(|mut walked| {
+        walked.sum.add_change(&walked.last, &walked.end);
+        walked.coarse.add_change(&walked.last_coarse, &walked.end);
+        Row {
+            values: walked.sum.to_f32(),
+            score: walked.scores.1,
+            baseline_score: walked.scores.0,
+            quadrature_error: nested.then(|| walked.sum.distance(&walked.coarse)),
+            finished: true,
+        }
     });
     Ok(rows.collect())
 }
@@ -383,6 +460,13 @@ fn standing(points: &[Point], last: usize, panels: &[Panel], tolerance: f64, com
 fn panel_of(points: &[Vec<Point>], left: usize, middle: usize, right: usize, width: f64) -> Panel {
     let error = |points: &Vec<Point>| {
         let (l, m, r) = (&points[left], &points[middle], &points[right]);
+        if l.layer.is_some() {
+            let (mut fine, mut coarse) = (Sum::new(l), Sum::new(l));
+            fine.add_change(l, m);
+            fine.add_change(m, r);
+            coarse.add_change(l, r);
+            return fine.distance(&coarse);
+        }
         let parts = l.parts.iter().zip(&m.parts).zip(&r.parts);
         let bend = parts.map(|((l, m), r)| {
             ndarray::Zip::from(l)
@@ -397,6 +481,16 @@ fn panel_of(points: &[Vec<Point>], left: usize, middle: usize, right: usize, wid
 
 /// The integral with and without the middle points, in the order of the points so that it is always the same.
 fn sums(points: &[Point], panels: &[Panel]) -> (Sum, Sum) {
+    if points[0].layer.is_some() {
+        let (mut fine, mut coarse) = (Sum::new(&points[0]), Sum::new(&points[0]));
+        for panel in panels {
+            let [left, middle, right] = [panel.left, panel.middle, panel.right].map(|at| &points[at]);
+            fine.add_change(left, middle);
+            fine.add_change(middle, right);
+            coarse.add_change(left, right);
+        }
+        return (fine, coarse);
+    }
     let mut fine_weights = vec![0.0; points.len()];
     let mut coarse_weights = vec![0.0; points.len()];
     for panel in panels {

@@ -46,7 +46,7 @@ pub(super) fn grid(comparison: &Comparison) -> Scene {
         let top = scene.height;
         let mut bottom = top;
         if let Some(input) = original(comparison, row) {
-            bottom = bottom.max(top + put(&mut scene, (MARGIN, top), input, "the input"));
+            bottom = bottom.max(top + put(&mut scene, (MARGIN, top), &input, "the input"));
         }
         for (column, method) in comparison.methods.iter().enumerate() {
             let x = left + column as f32 * (CELL + GAP);
@@ -81,9 +81,9 @@ fn original(comparison: &Comparison, row: usize) -> Option<image::RgbImage> {
 }
 
 /// A picture of a cell's width; returns its height.
-fn put(scene: &mut Scene, (x, y): (f32, f32), picture: image::RgbImage, alt: &str) -> f32 {
+fn put(scene: &mut Scene, (x, y): (f32, f32), picture: &image::RgbImage, alt: &str) -> f32 {
     let height = (CELL * picture.height() as f32 / picture.width().max(1) as f32).round();
-    let picture = resample::resize(&picture, pixels(CELL), pixels(height), Interpolation::Bicubic, true);
+    let picture = resample::resize(picture, pixels(CELL), pixels(height), Interpolation::Bicubic, true);
     scene.items.push(Item::Picture { x, y, width: CELL, height, picture, alt: alt.to_owned() });
     height
 }
@@ -98,7 +98,7 @@ fn cell(scene: &mut Scene, method: &Compared, row: usize, (x, top): (f32, f32)) 
             Drawn::Map(map) => {
                 let ground = Ground::new(&explanation.inputs, row, input, &map);
                 let alt = format!("{} of {}", method.name, explanation.inputs.rows()[row].name);
-                y += put(scene, (x, y), ground.with_overlay(&map), &alt) + 6.0;
+                y += put(scene, (x, y), &ground.with_overlay(&map), &alt) + 6.0;
                 y = scale(scene, map.colours, map.limit, (x, y));
             }
             Drawn::Bars { bars, .. } => y = chart(scene, input, &bars, (x, y)),
