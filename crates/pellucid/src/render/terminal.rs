@@ -86,17 +86,14 @@ pub fn comparison(comparison: &Comparison, style: Style) -> String {
     }
     let names: Vec<String> = comparison.methods.iter().map(|method| clean(&method.name)).collect();
     let wide = names.iter().map(|name| name.chars().count()).max().unwrap_or_default().max(6);
-    let head = format!(
-        "{:<wide$}  {:>11}  {:>8}  {:>17}  trust",
-        "method", "evaluations", "seconds", "gap of the change"
-    );
+    let head = format!("{:<wide$}  {:>11}  {:>8}  {:>11}  trust", "method", "evaluations", "seconds", "gap");
     let _ = writeln!(text, "\n{}", strong(&head, style));
     for (method, name) in comparison.methods.iter().zip(&names) {
         let explained = &method.explanation.explained[0];
         let trust = (0..comparison.rows()).map(|row| words::verdict(explained, row).trust).max();
         let _ = writeln!(
             text,
-            "{name:<wide$}  {:>11}  {:>8.2}  {:>17}  {}",
+            "{name:<wide$}  {:>11}  {:>8.2}  {:>11}  {}",
             explained.attribution.evaluations,
             method.seconds,
             words::gap_share(&method.explanation),

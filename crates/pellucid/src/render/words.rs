@@ -227,13 +227,13 @@ pub fn summary(explained: &Explained, row: usize) -> String {
     parts.join(" · ")
 }
 
-/// The largest gap of a row as a part of the score's change from the baseline: `0.8 %`; a dash where there is none.
+/// The largest gap of a row as a part of the score's change from the baseline, or of the score where there is none:
+/// `0.8 %`; a dash of methods without a gap.
 pub(super) fn gap_share(explanation: &Explanation) -> String {
     let attribution = &explanation.explained[0].attribution;
-    let (Some(gap), Some(baseline)) = (&attribution.gap, &attribution.baseline_score) else {
-        return "–".to_owned();
-    };
-    let share = |row: usize| part(gap[row], attribution.score[row] - baseline[row]);
+    let Some(gap) = &attribution.gap else { return "–".to_owned() };
+    let baseline = |row: usize| attribution.baseline_score.as_ref().map_or(0.0, |scores| scores[row]);
+    let share = |row: usize| part(gap[row], attribution.score[row] - baseline(row));
     percent((0..attribution.rows()).map(share).fold(0.0, f32::max))
 }
 
