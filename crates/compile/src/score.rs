@@ -124,14 +124,16 @@ pub fn find(graph: &Graph, name: Option<&str>) -> Result<Scored> {
     let shape = value.shape.clone().ok_or_else(|| {
         CompileError::Model(format!("the shape of output {:?} is not known before running", value.name))
     })?;
-    let classes = match shape.as_slice() {
+    // Classes may lie in an axis of a map of one place, `[n, classes, 1, 1]`.
+    let space = shape.iter().skip(2).rev().take_while(|size| size.value() == Some(1)).count();
+    let classes = match &shape[..shape.len() - space] {
         [_] => None,
         [_, classes] => Some(classes.size().ok_or_else(|| {
             CompileError::Model(format!("the number of classes of {:?}, {classes}, is not known", value.name))
         })?),
         _ => {
             return Err(CompileError::Model(format!(
-                "output {:?} has shape {}; expected [n] or [n, classes]",
+                "output {:?} has shape {}; expected [n], [n, classes] or [n, classes, 1, …]",
                 value.name,
                 display_shape(&shape)
             )));
@@ -148,10 +150,12 @@ pub fn find(graph: &Graph, name: Option<&str>) -> Result<Scored> {
 fn step_over(graph: &Graph, output: ValueId, classes: Option<usize>) -> (ValueId, Unit) {
     let mut value = output;
     while let Some(node) = graph.producer_of(value).map(|id| graph.node(id)) {
+        let rank = graph.value(value).shape.as_ref().map_or(2, Vec::len);
         let axis = node.int("axis", -1);
+        let over_classes = axis == 1 || axis + signed(rank) == 1;
         match (node.operator.as_str(), node.input(0)) {
             ("Identity", Some(input)) => value = input,
-            ("Softmax", Some(input)) if axis == -1 || axis == 1 => return (input, Unit::Logit),
+            ("Softmax", Some(input)) if over_classes => return (input, Unit::Logit),
             ("Sigmoid" | "HardSigmoid", _) => return (output, Unit::Probability),
             ("LogSoftmax", _) => return (output, Unit::Raw),
             _ => break,
@@ -259,7 +263,8 @@ impl<'g> Aim<'g> {
             Target::Rank(rank) => match scored.classes {
                 None if rank == 0 => (Class::Fixed(0), None),
                 classes => {
-                    (Class::Rows(ranked(builder.var(scored.value), classes.unwrap_or(1), rank)?), None)
+                    let y = flat(builder.var(scored.value))?.0;
+                    (Class::Rows(ranked(y, classes.unwrap_or(1), rank)?), None)
                 }
             },
         };
@@ -284,13 +289,20 @@ impl<'g> Aim<'g> {
         let Some(classes) = classes else {
             return Ok((y, y.scalar(1.0).expand_like(y)?));
         };
+        let (y, space) = flat(y)?;
         let mask = |class: Class<'g>| one_hot(y, classes, class.number(y));
         let (score, mask) = match self.minus {
             Some(minus) => (self.of.score(y) - minus.score(y), mask(self.of) - mask(minus)),
             None => (self.of.score(y), mask(self.of)),
         };
-        Ok((score, mask.expand_like(y)?))
+        Ok((score, mask.expand_like(y)?.unsqueeze(&space)))
     }
+}
+
+/// The classes of each row, [n, classes], of y, [n, classes, 1, …], and the axes that were left out.
+fn flat(y: Var<'_>) -> Result<(Var<'_>, Vec<usize>)> {
+    let space: Vec<usize> = (2..y.rank()?).collect();
+    Ok((y.squeeze(&space), space))
 }
 
 /// The mean of the units of y, [n, …], at `index` behind the rows, and its derivative: 1 in so many equal parts.
