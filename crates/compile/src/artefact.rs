@@ -9,13 +9,14 @@ mod looped;
 
 use std::collections::BTreeMap;
 
-use pellucid_graph::{Graph, Tensor, ValueId};
+use pellucid_graph::{Graph, Shape, Tensor, ValueId};
 
-use crate::build::{Builder, Var};
+use crate::build::{Builder, Keep, Var};
 use crate::error::{CompileError, Result};
 use crate::method::{Collect, Method, Points, Quadrature, nodes};
-use crate::program::{Pass, Request, collected, is_complete, name_output, rows};
-use crate::score::{Aim, Scored, Target, Unit};
+use crate::program::{Pass, Request, collected, float_inputs, is_complete, name_output, rows};
+use crate::reference::refer;
+use crate::score::{self, Aim, Scored, Target, Unit};
 use looped::Looped;
 
 /// What the path starts from.
@@ -138,20 +139,76 @@ impl<'a> Making<'a> {
         Ok((aims, inputs))
     }
 
+    /// An input named `wanted`, zero, or a constant, for the input `id`; `shape` is an input's.
+    fn start(
+        &self,
+        (what, wanted): (&str, &str),
+        start: &Baseline,
+        id: ValueId,
+        shape: Shape,
+        added: &mut Vec<String>,
+    ) -> Result<Var<'_>> {
+        let builder = &self.builder;
+        let x = builder.var(id);
+        match start {
+            Baseline::Input => {
+                let input = builder.input(wanted, x.element(), shape);
+                added.push(input.name());
+                Ok(input)
+            }
+            Baseline::Zero => Ok(x.scalar(0.0)),
+            Baseline::Fixed(tensors) => {
+                let name = &self.source.value(id).name;
+                let tensor = tensors.get(name).ok_or_else(|| {
+                    CompileError::Setting(format!("the {what} has nothing for input {name:?}"))
+                })?;
+                Ok(builder.constant(tensor.clone()).cast(x.element()))
+            }
+        }
+    }
+
+    /// The model on the baseline, for rules that compare; adds the inputs that it takes.
+    fn refer(&self, added: &mut Vec<String>) -> Result<()> {
+        let moved = float_inputs(self.source);
+        let mut baselines = Vec::new();
+        for id in &moved {
+            let x = self.builder.var(*id);
+            let name =
+                if moved.len() == 1 { "baseline".to_owned() } else { format!("baseline:{}", x.name()) };
+            let name = score::reserved(&self.builder.graph(), &name);
+            let start = self.start(("baseline", &name), &self.options.baseline, *id, x.shape()?, added)?;
+            baselines.push((*id, start.expand_like(x)?));
+        }
+        let read: Vec<ValueId> = self.collected.iter().copied().chain([self.scored.value]).collect();
+        refer(&self.builder, self.source, &Some, &baselines, &read)
+    }
+
     fn once(&self) -> Result<Artefact> {
-        let (aims, inputs) = self.aims()?;
+        let mut referred = Vec::new();
+        if self.method.rules.compares() {
+            self.refer(&mut referred)?;
+        }
+        let (aims, mut inputs) = self.aims()?;
+        inputs.extend(referred);
+        let mut baseline_scores = Vec::new();
         let (mut scores, mut gaps) = (Vec::new(), Vec::new());
         let mut values = vec![Vec::new(); self.method.read(self.collected.len())];
         for aim in &aims {
             let pass = Pass::new(&self.builder, &self.scored, aim, (&self.collected, &[]), self.method)?;
             scores.push(pass.score);
             gaps.extend(pass.gap(&self.builder)?);
+            let mut left = pass.baseline_score.map(|score| pass.score - score);
+            baseline_scores.extend(pass.baseline_score);
             for (values, read) in values.iter_mut().zip(pass.read(&self.builder, self.method)?) {
                 values.push(read);
+                let axes: Vec<usize> = (1..read.rank()?).collect();
+                left = left.map(|left| left - read.sum(&axes, Keep::None));
             }
+            gaps.extend(left.filter(|_| self.complete));
         }
-        let extra = [("gap", gaps)];
-        self.finish(inputs, &values, &scores, if extra[0].1.is_empty() { &[] } else { &extra })
+        let mut extra = vec![("baseline_score", baseline_scores), ("gap", gaps)];
+        extra.retain(|(_, parts)| !parts.is_empty());
+        self.finish(inputs, &values, &scores, &extra)
     }
 
     /// One value a target, stacked along a new first axis where there are several.

@@ -29,6 +29,8 @@ pub struct Builder {
     integers: RefCell<HashMap<Vec<i64>, ValueId>>,
     note: RefCell<(String, BTreeMap<String, String>)>,
     made_elements: Cell<usize>,
+    /// What stands for a value on the baseline, for those that differ there.
+    references: RefCell<HashMap<ValueId, ValueId>>,
     prefix: String,
 }
 
@@ -47,6 +49,7 @@ impl Builder {
             integers: RefCell::default(),
             note: RefCell::default(),
             made_elements: Cell::default(),
+            references: RefCell::default(),
             prefix: prefix.to_owned(),
         }
     }
@@ -222,6 +225,16 @@ impl Builder {
         &self.prefix
     }
 
+    /// Says what stands for a value on the baseline.
+    pub(crate) fn refer(&self, value: ValueId, reference: ValueId) {
+        self.references.borrow_mut().insert(value, reference);
+    }
+
+    /// What stands for a value on the baseline: the value itself where it does not depend on what a baseline replaces.
+    pub(crate) fn reference(&self, value: ValueId) -> ValueId {
+        self.references.borrow().get(&value).copied().unwrap_or(value)
+    }
+
     /// Whether formulas may take the value again as an equal constant.
     pub(crate) fn is_shared(&self, id: ValueId) -> bool {
         self.scalars.borrow().values().chain(self.integers.borrow().values()).any(|shared| *shared == id)
@@ -292,7 +305,11 @@ impl Builder {
             }
             let pushed = self.graph.borrow_mut().push(NewNode {
                 operator: node.operator.clone(),
-                name: node.name.clone(),
+                name: if node.name.is_empty() {
+                    String::new()
+                } else {
+                    format!("{}.{}", self.prefix, node.name)
+                },
                 inputs,
                 outputs,
                 attributes,

@@ -16,6 +16,7 @@ pub mod ops;
 pub mod passes;
 pub mod program;
 pub mod readout;
+mod reference;
 pub mod rules;
 pub mod score;
 pub mod step;

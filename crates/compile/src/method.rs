@@ -161,7 +161,14 @@ impl Method {
 
     /// Whether the values sum, in the limit of many points, to the score less the baseline's: the derivative itself,
     /// its mean, times the difference from the baseline, without noise.
+    ///
+    /// Or at once: of rules that carry every difference from a baseline whole.
     pub fn is_complete(&self) -> bool {
+        if self.rules.compares() {
+            return self.rules.is_additive()
+                && self.collect != Collect::InputsAndMap
+                && self.readout == Readout::TimesDifference;
+        }
         self.points.has_baseline()
             && !self.points.has_noise()
             && self.statistic == Statistic::Mean
@@ -208,7 +215,7 @@ impl Method {
     /// The same at other points; `None` where the method has points of its own.
     #[must_use]
     pub fn at(self, points: Points) -> Option<Self> {
-        if self.points != Points::Once {
+        if self.points != Points::Once || self.rules.compares() {
             return None;
         }
         let compared = points.has_baseline() && self.collect == Collect::Inputs;

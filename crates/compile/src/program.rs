@@ -12,6 +12,7 @@ use crate::error::{CompileError, Result};
 use crate::layer::{self, Neuron};
 use crate::method::{Collect, Method};
 use crate::readout::{Readout, Seen, Terms};
+use crate::reference::refer;
 use crate::rules::RuleMap;
 use crate::score::{self, Aim, Scored, Target, Unit};
 use crate::tangent::tangent;
@@ -67,6 +68,11 @@ pub struct Program {
     pub layer: Option<String>,
     /// Name of the layer, for methods that take its changes between points: it is fetched with the signal.
     pub changes: Option<String>,
+    /// For each moved input: its name and the name of the input that takes its baseline, for rules that compare; empty
+    /// for others. A baseline has the input's shape.
+    pub baselines: Vec<(String, String)>,
+    /// Name of the score on the baseline, `[n]`, for rules that compare.
+    pub baseline_score: Option<String>,
     /// Name of the gap, `[n]`, for methods that know one at a single point.
     pub gap: Option<String>,
     /// Whether everything that the score depends on passes the layer; `true` without one.
@@ -79,6 +85,8 @@ pub struct Program {
     pub classes: Option<usize>,
     /// Nodes of the model, which come first.
     pub model_nodes: usize,
+    /// Nodes of the model and of its copy on the baseline, which come first: what all targets share.
+    pub shared_nodes: usize,
 }
 
 impl Program {
@@ -94,14 +102,14 @@ impl Program {
     fn read_of_model(&self) -> BTreeSet<ValueId> {
         let mut needed: BTreeSet<ValueId> = self.results().filter_map(|name| self.graph.find(name)).collect();
         let mut read = BTreeSet::new();
-        for id in self.graph.node_ids().rev().take_while(|id| id.index() >= self.model_nodes) {
+        for id in self.graph.node_ids().rev().take_while(|id| id.index() >= self.shared_nodes) {
             if self.graph.node(id).outputs.iter().flatten().any(|output| needed.contains(output)) {
                 needed.extend(self.graph.dependencies(id));
             }
         }
         for id in needed {
             let of_model = match self.graph.producer_of(id) {
-                Some(node) => node.index() < self.model_nodes,
+                Some(node) => node.index() < self.shared_nodes,
                 None => self.graph.constant(id).is_none() && !self.is_added(id),
             };
             if of_model {
@@ -128,11 +136,11 @@ impl Program {
             boundary.iter().map(String::as_str).filter(|name| !self.predictions.iter().any(|p| p == name)),
         );
         let model = self.graph.inputs().iter().copied().filter(|id| !self.is_added(*id));
-        let forward = self.part(0..self.model_nodes, &model.collect(), &outputs)?;
+        let forward = self.part(0..self.shared_nodes, &model.collect(), &outputs)?;
         let mut taken = self.read_of_model();
         taken.extend(self.graph.inputs().iter().copied().filter(|id| self.is_added(*id)));
         let results: Vec<&str> = self.results().collect();
-        let backward = self.part(self.model_nodes..self.graph.nodes().len(), &taken, &results)?;
+        let backward = self.part(self.shared_nodes..self.graph.nodes().len(), &taken, &results)?;
         Ok(Split { forward, backward, boundary })
     }
 
@@ -195,6 +203,7 @@ impl Program {
     fn results(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.score.as_str())
             .chain(self.attributions.iter().map(|(_, output)| output.as_str()))
+            .chain(self.baseline_score.as_deref())
             .chain(self.gap.as_deref())
     }
 }
@@ -227,6 +236,11 @@ pub(crate) fn compiled(graph: &Graph, method: &Method, request: &Request) -> Res
     let moved = moved(graph, method, &collected);
     let builder = Builder::new(graph.clone());
     let rows = rows(graph, &scored)?;
+    let baselines =
+        if method.rules.compares() { baselines(&builder, graph, &float_inputs(graph)) } else { Vec::new() };
+    let read_there: Vec<ValueId> = collected.iter().copied().chain([scored.value]).collect();
+    refer(&builder, graph, &Some, &baselines, &read_there)?;
+    let shared_nodes = builder.graph().nodes().len();
     let aim = Aim::new(&builder, &scored, request.target, &rows)?;
     let directions = directions(&builder, graph, method)?;
     let pass = Pass::new(&builder, &scored, &aim, (&collected, &directions), method)?;
@@ -244,8 +258,13 @@ pub(crate) fn compiled(graph: &Graph, method: &Method, request: &Request) -> Res
         let output = name_output(&builder, value, &wanted, &mut outputs);
         attributions.push((name.clone(), output));
     }
+    let on_baseline = pass.baseline_score;
+    let baseline_score =
+        on_baseline.map(|score| name_output(&builder, score, "baseline_score", &mut outputs));
     let gap = gap.map(|gap| name_output(&builder, gap, "gap", &mut outputs));
     let mut targets = aim.inputs.into_iter();
+    let baselines =
+        baselines.iter().map(|(id, baseline)| (graph.value(*id).name.clone(), baseline.name())).collect();
     let mut compiled = builder.finish()?;
     compiled.set_outputs(outputs);
     let predicted = predicted(graph, request, &scored);
@@ -265,10 +284,13 @@ pub(crate) fn compiled(graph: &Graph, method: &Method, request: &Request) -> Res
         attributions,
         changes: (method.readout == Readout::TimesChange).then(|| graph_names[0].clone()),
         layer: (method.collect != Collect::Inputs).then(|| graph_names.last().cloned()).flatten(),
+        baselines,
+        baseline_score,
         gap,
         unit: scored.unit,
         classes: scored.classes,
         model_nodes: graph.nodes().len(),
+        shared_nodes,
         graph: compiled,
     })
 }
@@ -276,6 +298,10 @@ pub(crate) fn compiled(graph: &Graph, method: &Method, request: &Request) -> Res
 /// One forward and backward pass over a graph that is there already: its score and signals.
 pub(crate) struct Pass<'g> {
     pub(crate) score: Var<'g>,
+    /// The score on the baseline, for rules that compare.
+    pub(crate) baseline_score: Option<Var<'g>>,
+    /// Whether values have references.
+    compares: bool,
     signals: Vec<(ValueId, Var<'g>)>,
     /// Grad-CAM's map, for readouts that take one.
     map: Option<Var<'g>>,
@@ -295,6 +321,12 @@ impl<'g> Pass<'g> {
     ) -> Result<Self> {
         let y = builder.var(scored.value);
         let (score, mut seed) = aim.seed(y, scored.classes)?;
+        let compares = method.rules.compares();
+        let baseline_score = if compares {
+            Some(aim.seed(builder.var(builder.reference(scored.value)), scored.classes)?.0)
+        } else {
+            None
+        };
         if method.is_relevance() {
             // Chosen, not multiplied: an infinite score of another class would make it NaN.
             let asked = builder.op("Equal", &[seed, seed.scalar(0.0)], &[]);
@@ -326,12 +358,13 @@ impl<'g> Pass<'g> {
             tangents.insert(*id, tangent(builder, *id, directions)?);
         }
         builder.check()?;
-        Ok(Self { score, signals, map, terms, tangents })
+        Ok(Self { score, baseline_score, compares, signals, map, terms, tangents })
     }
 
     fn seen(&self, builder: &'g Builder, id: ValueId, signal: Var<'g>) -> Seen<'_, 'g> {
         let (map, terms, tangent) = (self.map, self.terms.as_ref(), self.tangents.get(&id).copied());
-        Seen { value: builder.var(id), signal, map, terms, tangent }
+        let reference = self.compares.then(|| builder.var(builder.reference(id)));
+        Seen { value: builder.var(id), reference, signal, map, terms, tangent }
     }
 
     /// The readout of every signal.
@@ -354,6 +387,19 @@ impl<'g> Pass<'g> {
             _ => Ok(None),
         }
     }
+}
+
+/// An input for the baseline of each moved value, of its shape.
+fn baselines<'g>(builder: &'g Builder, graph: &Graph, moved: &[ValueId]) -> Vec<(ValueId, Var<'g>)> {
+    let input = |id: &ValueId| {
+        let value = graph.value(*id);
+        let wanted =
+            if moved.len() == 1 { "baseline".to_owned() } else { format!("baseline:{}", value.name) };
+        let name = score::reserved(&builder.graph(), &wanted);
+        let element = value.element.unwrap_or(pellucid_graph::ElementType::F32);
+        (*id, builder.input(&name, element, value.shape.clone().unwrap_or_default()))
+    };
+    moved.iter().map(input).collect()
 }
 
 /// The value that predictions are told of, and its unit: what is explained, or the model's output where that is a

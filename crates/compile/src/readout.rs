@@ -26,7 +26,8 @@ pub enum Readout {
     /// Signal × what the value changes by as the inputs move from their baselines: ∂value/∂input · (input − baseline),
     /// the value's directional derivative. The differences are inputs of the program.
     TimesTangent,
-    /// Signal × (value − baseline). The program gives the signal; who knows the baseline of a point multiplies.
+    /// Signal × (value − baseline). The program multiplies where it holds the baseline; else it gives the signal, and who
+    /// knows the baseline of a point multiplies.
     TimesDifference,
     /// Grad-CAM's: max(0, Σ over channels of activation × spatial mean of the signal), [n, 1, …] of the layer.
     ChannelWeighted,
@@ -52,6 +53,8 @@ pub enum Readout {
 pub(crate) struct Seen<'a, 'g> {
     pub(crate) value: Var<'g>,
     pub(crate) signal: Var<'g>,
+    /// The value on the baseline, where the graph holds it.
+    pub(crate) reference: Option<Var<'g>>,
     /// Grad-CAM's map of the layer, for readouts that take one.
     pub(crate) map: Option<Var<'g>>,
     /// The terms of biases, for readouts that take them.
@@ -63,7 +66,7 @@ pub(crate) struct Seen<'a, 'g> {
 impl<'g> Seen<'_, 'g> {
     /// A value and its signal, and nothing else.
     pub(crate) fn new(value: Var<'g>, signal: Var<'g>) -> Self {
-        Self { value, signal, map: None, terms: None, tangent: None }
+        Self { value, signal, reference: None, map: None, terms: None, tangent: None }
     }
 }
 
@@ -81,7 +84,11 @@ impl Readout {
     /// Appends the readout.
     pub(crate) fn append<'g>(self, seen: &Seen<'_, 'g>) -> Result<Var<'g>> {
         match self {
-            Self::Signal | Self::TimesDifference | Self::TimesChange => Ok(seen.signal),
+            Self::Signal | Self::TimesChange => Ok(seen.signal),
+            Self::TimesDifference => Ok(match seen.reference {
+                Some(reference) => seen.signal * (seen.value - reference),
+                None => seen.signal,
+            }),
             Self::TimesInput => Ok(times_input(seen)),
             Self::TimesTangent => match seen.tangent {
                 Some(tangent) => Ok(seen.signal * tangent),

@@ -106,23 +106,7 @@ impl<'a> Looped<'a> {
         shape: Shape,
         added: &mut Vec<String>,
     ) -> Result<Var<'a>> {
-        let builder = &self.making.builder;
-        let x = builder.var(id);
-        match start {
-            Baseline::Input => {
-                let input = builder.input(&self.input_name(what, id), x.element(), shape);
-                added.push(input.name());
-                Ok(input)
-            }
-            Baseline::Zero => Ok(x.scalar(0.0)),
-            Baseline::Fixed(tensors) => {
-                let name = &self.making.source.value(id).name;
-                let tensor = tensors.get(name).ok_or_else(|| {
-                    CompileError::Setting(format!("the {what} has nothing for input {name:?}"))
-                })?;
-                Ok(builder.constant(tensor.clone()).cast(x.element()))
-            }
-        }
+        self.making.start((what, &self.input_name(what, id)), start, id, shape, added)
     }
 
     /// Σ weight · readout over points on the path.

@@ -5,6 +5,7 @@
 
 mod conductance;
 mod deconvnet;
+mod deeplift;
 mod expected_gradients;
 mod full_grad;
 mod grad_cam;
@@ -191,6 +192,7 @@ pub fn find_compiled(name: &str) -> Option<&'static Definition> {
 pub const ALL: &[&Definition] = &[
     &conductance::DEFINITION,
     &deconvnet::DEFINITION,
+    &deeplift::DEFINITION,
     &expected_gradients::DEFINITION,
     &full_grad::DEFINITION,
     &grad_cam::DEFINITION,

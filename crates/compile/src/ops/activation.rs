@@ -4,8 +4,9 @@ use pellucid_graph::{Graph, Node};
 
 use super::Operator;
 use crate::build::Var;
-use crate::error::Result;
+use crate::error::{CompileError, Result};
 use crate::kind::{Kind, Role};
+use crate::reference::LEAST;
 use crate::step::{Signals, Step};
 
 pub(super) const OPERATORS: &[Operator] = &[
@@ -16,10 +17,12 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("Gelu", gate, gelu),
     Operator::new("HardSigmoid", saturating, hard_sigmoid).convention("at the two kinks: 0"),
     Operator::new("HardSwish", gate, hard_swish).convention("at −3: −1/2, at 3: 3/2, the inner slopes"),
-    Operator::new("LeakyRelu", rectifier, leaky_relu).convention("at 0: alpha"),
+    Operator::new("LeakyRelu", rectifier, leaky_relu)
+        .difference(leaky_relu_difference)
+        .convention("at 0: alpha"),
     Operator::new("Mish", gate, mish),
-    Operator::new("PRelu", rectifier, prelu).convention("at 0: the slope"),
-    Operator::new("Relu", rectifier, relu).convention("at 0: 0"),
+    Operator::new("PRelu", rectifier, prelu).difference(prelu_difference).convention("at 0: the slope"),
+    Operator::new("Relu", rectifier, relu).difference(relu_difference).convention("at 0: 0"),
     Operator::new("Selu", other, selu).convention("at 0: gamma · alpha"),
     Operator::new("Shrink", other, shrink).convention("at lambd and −lambd: 0"),
     Operator::new("Sigmoid", saturating, sigmoid),
@@ -201,4 +204,33 @@ fn gelu<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
         cumulative + x * density
     };
     Ok(one(s, s.dy()? * slope))
+}
+
+/// Δ max(0, x) / Δx = (y + y₀) / (|x| + |x₀|): nothing cancels, whichever side of 0 either is on. 0 where both are 0.
+fn rectified<'g>(s: &Step<'g>, x: Var<'g>, y: Var<'g>, y0: Var<'g>) -> Var<'g> {
+    let size = x.apply("Abs") + s.reference(x).apply("Abs");
+    (y + y0) / (size + LEAST)
+}
+
+/// relu
+fn relu_difference<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let y = s.y()?;
+    Ok(one(s, s.dy()? * rectified(s, s.x(0)?, y, s.reference(y))))
+}
+
+/// leaky relu, α · x + (1 − α) · relu x
+fn leaky_relu_difference<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let x = s.x(0)?;
+    let share = rectified(s, x, x.relu(), s.reference(x).relu());
+    Ok(one(s, s.dy()? * either(share, x.scalar(f64::from(s.node.float("alpha", 0.01))))))
+}
+
+/// As leaky relu, with fixed slopes.
+fn prelu_difference<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, slope) = (s.x(0)?, s.x(1)?);
+    if s.is_moved(slope) {
+        return Err(CompileError::Model("its slope depends on the input".to_owned()));
+    }
+    let share = rectified(s, x, x.relu(), s.reference(x).relu());
+    Ok(one(s, s.dy()? * either(share, slope)))
 }

@@ -6,11 +6,12 @@ use super::{Operator, moves, scaling};
 use crate::build::Var;
 use crate::error::{CompileError, Result};
 use crate::kind::{Kind, Role};
+use crate::reference::LEAST;
 use crate::step::{Signals, Step};
 use crate::walk::carries;
 
 pub(super) const OPERATORS: &[Operator] = &[
-    Operator::new("Abs", other, abs).convention("at 0: 0"),
+    Operator::new("Abs", other, abs).difference(abs_difference).convention("at 0: 0"),
     Operator::new("Acos", other, acos),
     Operator::new("Acosh", other, acosh),
     Operator::new("Asin", other, asin),
@@ -27,10 +28,10 @@ pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("Identity", moves, identity),
     Operator::new("Log", other, log),
     Operator::new("Neg", scaling, neg),
-    Operator::new("Reciprocal", other, reciprocal),
+    Operator::new("Reciprocal", other, reciprocal).difference(reciprocal_difference),
     Operator::new("Sin", other, sin),
     Operator::new("Sinh", other, sinh),
-    Operator::new("Sqrt", other, sqrt),
+    Operator::new("Sqrt", other, sqrt).difference(sqrt_difference),
     Operator::new("Tan", other, tan),
 ];
 
@@ -183,4 +184,22 @@ fn reciprocal<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 /// dx = dy / (2·y)
 fn sqrt<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     Ok(one(s, s.dy()? * 0.5 / s.y()?))
+}
+
+/// Δ|x| / Δx = (x + x₀) / (|x| + |x₀|); 0 where both are 0
+fn abs_difference<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, y) = (s.x(0)?, s.y()?);
+    Ok(one(s, s.dy()? * ((x + s.reference(x)) / (y + s.reference(y) + LEAST))))
+}
+
+/// Δ(1/x) / Δx = −y · y₀
+fn reciprocal_difference<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let y = s.y()?;
+    Ok(one(s, -(s.dy()? * (y * s.reference(y)))))
+}
+
+/// Δ√x / Δx = 1 / (y + y₀)
+fn sqrt_difference<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let y = s.y()?;
+    Ok(one(s, s.dy()? / (y + s.reference(y) + LEAST)))
 }

@@ -6,7 +6,7 @@ use super::Operator;
 use crate::kind::Kind;
 
 const fn flat(name: &'static str) -> Operator {
-    Operator { name, kind, vjp: None, convention: "declared zero", bias: None }
+    Operator { name, kind, vjp: None, convention: "declared zero", bias: None, difference: None }
 }
 
 fn kind(_: &Graph, _: &Node) -> Kind {

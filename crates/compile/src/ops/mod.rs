@@ -41,6 +41,9 @@ pub struct Operator {
     pub kind: fn(&Graph, &Node) -> Kind,
     /// Its derivative; `None` declares that it is zero.
     pub vjp: Option<Vjp>,
+    /// Factors m that make the difference from a baseline exact, Σ m · Δx = dy · Δy, for operators where that is neither
+    /// the derivative of a linear or bilinear map nor the slope of a chord.
+    pub difference: Option<Vjp>,
     /// What the derivative is at kinks and ties; empty where there are none.
     pub convention: &'static str,
     /// The input that is added to the result, for linear operators that have one.
@@ -49,7 +52,12 @@ pub struct Operator {
 
 impl Operator {
     const fn new(name: &'static str, kind: fn(&Graph, &Node) -> Kind, vjp: Vjp) -> Self {
-        Self { name, kind, vjp: Some(vjp), convention: "", bias: None }
+        Self { name, kind, vjp: Some(vjp), convention: "", bias: None, difference: None }
+    }
+
+    const fn difference(mut self, difference: Vjp) -> Self {
+        self.difference = Some(difference);
+        self
     }
 
     const fn bias(mut self, index: usize) -> Self {

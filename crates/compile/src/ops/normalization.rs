@@ -1,5 +1,7 @@
 //! Normalisations, and Softmax.
 
+pub(super) mod difference;
+
 use pellucid_graph::{Graph, Node};
 
 use super::{Operator, scaling};
@@ -9,16 +11,20 @@ use crate::kind::Kind;
 use crate::step::{Signals, Step, countable, position};
 
 pub(super) const OPERATORS: &[Operator] = &[
-    Operator::new("BatchNormalization", scaling, batch_normalization),
-    Operator::new("GroupNormalization", normaliser, group_normalization),
-    Operator::new("InstanceNormalization", normaliser, instance_normalization),
-    Operator::new("LRN", normaliser, local_response),
-    Operator::new("LayerNormalization", normaliser, layer_normalization),
-    Operator::new("LogSoftmax", weights, log_softmax),
-    Operator::new("LpNormalization", normaliser, by_norm).convention("undefined where the norm is 0: NaN"),
+    Operator::new("BatchNormalization", scaling, batch_normalization).difference(difference::batch),
+    Operator::new("GroupNormalization", normaliser, group_normalization).difference(difference::group),
+    Operator::new("InstanceNormalization", normaliser, instance_normalization)
+        .difference(difference::instance),
+    Operator::new("LRN", normaliser, local_response).difference(difference::local),
+    Operator::new("LayerNormalization", normaliser, layer_normalization).difference(difference::layer),
+    Operator::new("LogSoftmax", weights, log_softmax).difference(difference::log_softmax),
+    Operator::new("LpNormalization", normaliser, by_norm)
+        .difference(difference::norm)
+        .convention("undefined where the norm is 0: NaN"),
     Operator::new("MeanVarianceNormalization", normaliser, mean_variance)
+        .difference(difference::mean_variance)
         .convention("undefined where the deviation is 0: NaN"),
-    Operator::new("Softmax", weights, softmax),
+    Operator::new("Softmax", weights, softmax).difference(difference::softmax),
 ];
 
 fn normaliser(_: &Graph, _: &Node) -> Kind {
@@ -173,10 +179,7 @@ fn by_norm<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
 fn mean_variance<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let (x, dy) = (s.x(0)?, s.dy()?);
     let rank = x.rank()?;
-    let axes = match s.node.ints("axes") {
-        Some(axes) => axes.iter().map(|axis| position(*axis, rank)).collect::<Result<Vec<_>>>()?,
-        None => vec![0, 2, 3],
-    };
+    let axes = spatial_axes(s, rank)?;
     let mean = |v: Var<'g>| v.mean(&axes, Keep::Axes);
     let centred = x - mean(x);
     let deviation = mean(centred * centred).sqrt();
@@ -197,4 +200,12 @@ fn log_softmax<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let (y, dy) = (s.y()?, s.dy()?);
     let axis = s.axis("axis", -1, y.rank()?)?;
     Ok(vec![Some(dy - y.exp() * dy.sum(&[axis], Keep::Axes))])
+}
+
+/// The axes that a `MeanVarianceNormalization` looks along.
+fn spatial_axes(s: &Step<'_>, rank: usize) -> Result<Vec<usize>> {
+    match s.node.ints("axes") {
+        Some(axes) => axes.iter().map(|axis| position(*axis, rank)).collect(),
+        None => Ok(vec![0, 2, 3]),
+    }
 }

@@ -4,10 +4,12 @@ use pellucid_graph::window::{FixedAxis, Window};
 use pellucid_graph::{Attribute, ElementType, Graph, Node, display_shape};
 
 use super::convolution::{offsets, transpose_of};
+use super::reduction::part_of;
 use super::{Operator, pool, selects};
-use crate::build::{Var, signed};
+use crate::build::{Keep, Var, signed};
 use crate::error::{CompileError, Result};
 use crate::kind::{Kind, Role};
+use crate::reference::{LEAST, chord};
 use crate::step::{MADE_ELEMENTS, Signals, Step, countable};
 
 /// Positions that a window of a maximum may have: each becomes nodes.
@@ -18,11 +20,13 @@ const NORM: &str = "where a window holds zeros alone: 0";
 pub(super) const OPERATORS: &[Operator] = &[
     Operator::new("AveragePool", pool, average_pool),
     Operator::new("GlobalAveragePool", pool, global_average_pool),
-    Operator::new("GlobalLpPool", normed, global_norm).convention(NORM),
+    Operator::new("GlobalLpPool", normed, global_norm).difference(global_norm_difference).convention(NORM),
     Operator::new("GlobalMaxPool", selects, global_max_pool)
+        .difference(global_max_difference)
         .convention("of tied maxima the first takes the signal, as PyTorch's max-pooling"),
-    Operator::new("LpPool", normed, norm).convention(NORM),
+    Operator::new("LpPool", normed, norm).difference(norm_difference).convention(NORM),
     Operator::new("MaxPool", selects, max_pool)
+        .difference(max_pool_difference)
         .convention("of tied maxima the first in the window takes the signal, as PyTorch's max-pooling"),
 ];
 
@@ -133,12 +137,45 @@ fn counted(axis: &FixedAxis, o: i64, padding_counts: bool) -> f64 {
 /// through the transpose of the convolution that would pick each element.
 fn max_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let (x, dy) = (s.x(0)?, s.dy()?);
+    let axes = maximum_windows(s)?;
+    let elements = window_elements(x, &axes);
+    let marks = first_maximum(elements, 2, offsets(&axes).len())?.cast(dy.element());
+    Ok(s.only_first(put_back(s, marks * dy.unsqueeze(&[2]), &axes)?))
+}
+
+/// Δy of each window goes to where the greater of y and y₀ stands, which by itself differs at least as much.
+fn max_pool_difference<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, y, dy) = (s.x(0)?, s.y()?, s.dy()?);
+    let axes = maximum_windows(s)?;
+    let elements = [x, s.reference(x)].map(|x| window_elements(x, &axes));
+    let outputs = [y, s.reference(y)].map(|y| y.cast(elements[0].element()).unsqueeze(&[2]));
+    let marked = marked_difference(elements, outputs, offsets(&axes).len())?.cast(dy.element());
+    Ok(s.only_first(put_back(s, marked * dy.unsqueeze(&[2]), &axes)?))
+}
+
+/// Along axis 2, of `size` elements: Δy / Δx at the first of the elements that are the greater of the two maxima, 0
+/// elsewhere.
+fn marked_difference<'g>(elements: [Var<'g>; 2], outputs: [Var<'g>; 2], size: usize) -> Result<Var<'g>> {
+    let [x, x0] = elements;
+    let [y, y0] = outputs;
+    let own = y.builder().op("GreaterOrEqual", &[y, y0], &[]);
+    let marks = first_maximum(own.choose(x, x0), 2, size)?.cast(x.element());
+    let whole = (marks * (x - x0)).sum(&[2], Keep::Axes);
+    Ok(marks * part_of(y - y0, whole))
+}
+
+/// The windows of a maximum, the indices unread.
+fn maximum_windows(s: &Step<'_>) -> Result<Vec<FixedAxis>> {
     if s.signal(1).is_some() {
         return Err(CompileError::Model("the indices carry no signal".to_owned()));
     }
     let axes = covered(&windows(s)?);
     countable(axes.iter().map(|axis| axis.kernel), MAXIMUM_POSITIONS, "positions of a maximum's window")?;
-    let builder = x.builder();
+    Ok(axes)
+}
+
+/// [n, c, …] as [n, c, positions of a window, …].
+fn window_elements<'g>(x: Var<'g>, axes: &[FixedAxis]) -> Var<'g> {
     let rank = axes.len();
     let mut before = vec![0; rank + 2];
     let mut after = vec![0; rank + 2];
@@ -150,9 +187,8 @@ fn max_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let x = if x.element().is_float() { x } else { x.cast(ElementType::F32) };
     // The lowest number of a float32: padding never wins, and stays finite in every engine.
     let padded = x.pad(&before, &after, f64::from(f32::MIN));
-    let offsets = offsets(&axes);
     let mut elements = Vec::new();
-    for offset in &offsets {
+    for offset in offsets(axes) {
         let mut seen = padded;
         for (position, (axis, k)) in axes.iter().zip(offset).enumerate() {
             let start = k * axis.dilation;
@@ -160,16 +196,16 @@ fn max_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
         }
         elements.push(seen.unsqueeze(&[2]));
     }
-    let stacked = builder.concat(&elements, 2);
-    let marks = first_maximum(stacked, 2, offsets.len())?;
-    let signal = (marks.cast(dy.element()) * dy.unsqueeze(&[2])).reshape(
-        &[-1, signed(offsets.len())]
-            .into_iter()
-            .chain(axes.iter().map(|axis| axis.output))
-            .collect::<Vec<_>>(),
-    );
-    let picks = one_hot_kernels(s, &axes, offsets.len())?;
-    Ok(s.only_first(transpose_of(signal, picks, &axes, 1).reshape_like(x)?))
+    x.builder().concat(&elements, 2)
+}
+
+/// A signal at every position of every window, [n, c, positions, …], summed to the input's elements.
+fn put_back<'g>(s: &Step<'g>, signal: Var<'g>, axes: &[FixedAxis]) -> Result<Var<'g>> {
+    let positions = offsets(axes).len();
+    let shape: Vec<i64> =
+        [-1, signed(positions)].into_iter().chain(axes.iter().map(|axis| axis.output)).collect();
+    let picks = one_hot_kernels(s, axes, positions)?;
+    transpose_of(signal.reshape(&shape), picks, axes, 1).reshape_like(s.x(0)?)
 }
 
 /// Truth of "is the first maximum along `axis`", for an axis of `size` elements.
@@ -223,4 +259,55 @@ fn global_max_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let marks = first_maximum(flat, 2, positions)?.cast(dy.element());
     let signal = marks * dy.reshape(&[-1, channels, 1]);
     Ok(s.only_first(signal.reshape_like(x)?))
+}
+
+fn global_max_difference<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let (x, y, dy) = (s.x(0)?, s.y()?, s.dy()?);
+    let sizes = spatial(x)?.into_iter().map(|axis| x.size(axis).map(signed)).collect::<Result<Vec<_>>>()?;
+    let positions = countable(sizes, MADE_ELEMENTS, "positions of a global maximum")?;
+    let channels = signed(x.size(1)?);
+    let elements = [x, s.reference(x)].map(|x| x.reshape(&[-1, channels, signed(positions)]));
+    let outputs = [y, s.reference(y)].map(|y| y.reshape(&[-1, channels, 1]));
+    let marked = marked_difference(elements, outputs, positions)? * dy.reshape(&[-1, channels, 1]);
+    Ok(s.only_first(marked.reshape_like(x)?))
+}
+
+/// y = S^(1/p), S = Σ |x|ᵖ over a window: Δy = Δy / ΔS · Σ Δx · Δ|x|ᵖ / Δx
+fn norm_difference<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    let sums = spread(difference_of_root(s)?, s.x(0)?, &windows(s)?)?;
+    Ok(s.only_first(sums * difference_of_power(s)?))
+}
+
+fn global_norm_difference<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
+    Ok(s.only_first(difference_of_root(s)? * difference_of_power(s)?))
+}
+
+/// dy · Δy / Δ(yᵖ)
+fn difference_of_root<'g>(s: &Step<'g>) -> Result<Var<'g>> {
+    let (y, dy, p) = (s.y()?, s.dy()?, s.node.int("p", 2));
+    let y0 = s.reference(y);
+    Ok(match p {
+        1 => dy,
+        2 => dy / (y + y0 + LEAST),
+        _ => {
+            let p = p as f64;
+            let powers = [y, y0].map(|y| y.powf(p));
+            let safe = y + y.equals(y.scalar(0.0));
+            dy * chord(powers, [y, y0], safe.powf(1.0 - p) * (1.0 / p))
+        }
+    })
+}
+
+/// Δ|x|ᵖ / Δx
+fn difference_of_power<'g>(s: &Step<'g>) -> Result<Var<'g>> {
+    let (x, p) = (s.x(0)?, s.node.int("p", 2));
+    let x0 = s.reference(x);
+    Ok(match p {
+        1 => (x + x0) / (x.apply("Abs") + x0.apply("Abs") + LEAST),
+        2 => x + x0,
+        _ => {
+            let powers = [x, x0].map(|x| x.apply("Abs").powf(p as f64));
+            chord([x, x0], powers, signed_power(x, p) * p as f64)
+        }
+    })
 }

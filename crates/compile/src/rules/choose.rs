@@ -176,6 +176,16 @@ impl RuleMap {
         self.choices.iter().all(|choice| choice.rule.name() == Gradient.name())
     }
 
+    /// Whether some rule asks for values on a baseline.
+    pub fn compares(&self) -> bool {
+        self.choices.iter().any(|choice| choice.rule.compares())
+    }
+
+    /// Whether every difference from a baseline is carried whole, whatever the node.
+    pub fn is_additive(&self) -> bool {
+        self.choices.first().is_some_and(|choice| choice.when == When::Always && choice.rule.compares())
+    }
+
     /// The rule for a node.
     pub fn rule(&self, site: &Site<'_>) -> Planned {
         match self.choices.iter().find(|choice| choice.when.holds(site)) {

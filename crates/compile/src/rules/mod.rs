@@ -7,6 +7,7 @@ mod choose;
 mod deconvnet;
 mod gradient;
 mod guided_backprop;
+mod rescale;
 
 use std::fmt::Debug;
 
@@ -14,6 +15,7 @@ pub use choose::{Choice, Plan, Planned, RuleMap, Site, When};
 pub use deconvnet::Deconvnet;
 pub use gradient::Gradient;
 pub use guided_backprop::GuidedBackprop;
+pub use rescale::Rescale;
 
 use crate::error::Result;
 use crate::step::{Signals, Step};
@@ -30,6 +32,12 @@ pub trait Rule: Debug + Send + Sync {
 
     /// The signals at the inputs, from those at the outputs.
     fn backward<'g>(&self, step: &Step<'g>) -> Result<Signals<'g>>;
+
+    /// Whether it asks for values on a baseline ([`Step::reference`]): the compiled graph then holds the model a second
+    /// time, on it.
+    fn compares(&self) -> bool {
+        false
+    }
 
     /// Why relevance may be lost or made at a node; `None` where what arrives is what leaves.
     fn breaks(&self, site: &Site<'_>) -> Option<&'static str> {

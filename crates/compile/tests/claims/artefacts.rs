@@ -77,7 +77,7 @@ fn subjects(graph: &Graph) -> Vec<Subject> {
         if needs_space(&plain) && program(graph, &plain.method, &Request::default()).is_err() {
             continue;
         }
-        if plain.method.points == Points::Once {
+        if plain.method.points == Points::Once && !plain.method.rules.compares() {
             subjects.push(Subject::wrapped(definition, &[("points", "smooth"), ("samples", "3")]));
             subjects
                 .push(Subject::wrapped(definition, &[("points", "path"), ("quadrature", "gauss-legendre")]));
@@ -158,12 +158,12 @@ fn what_is_emitted_is_standard() {
             let subject = Subject::of(definition);
             let method = subject.method.clone();
             let compiled = match program(&graph, &method, &Request::default()) {
-                Ok(program) => program.graph,
+                Ok(program) => program,
                 Err(CompileError::Model(_) | CompileError::Setting(_)) if needs_space(&subject) => continue,
                 Err(error) => panic!("seed {seed}, {}: {error}", definition.name),
             };
-            // Derivatives hold no canonical function, only the copy of the model may.
-            let added = &compiled.nodes()[graph.nodes().len()..];
+            // Derivatives hold no canonical function, only the copies of the model may.
+            let added = &compiled.graph.nodes()[compiled.shared_nodes..];
             for node in added {
                 let operator = operators::lookup(&node.operator).unwrap();
                 assert!(operator.since <= 18, "{} emits {}", definition.name, node.operator);

@@ -132,6 +132,8 @@ pub(crate) struct Runner {
     program: Program,
     method: Method,
     symbolic: bool,
+    /// Fed to programs that compare with one, for every row.
+    baseline: Option<ArrayD<f64>>,
 }
 
 impl Runner {
@@ -141,7 +143,12 @@ impl Runner {
             Err(error) => panic!("{error}\n{}", graph.text()),
         };
         let rows = graph.value(graph.inputs()[0]).shape.as_ref().and_then(|shape| shape[0].value());
-        Self { program, method: method.clone(), symbolic: rows.is_none() }
+        Self { program, method: method.clone(), symbolic: rows.is_none(), baseline: None }
+    }
+
+    /// The same, compared with the case's baseline where the program compares.
+    pub(crate) fn against(self, case: &Case) -> Self {
+        Self { baseline: Some(case.baseline.clone()), ..self }
     }
 
     /// Σ over rows of the score, and the signal (or finished attribution), at each of some points.
@@ -196,6 +203,12 @@ impl Runner {
         ];
         for (_, name) in &self.program.directions {
             given.push((find(name), Array::Float(direction.unwrap().clone())));
+        }
+        if let [(_, name)] = self.program.baselines.as_slice() {
+            let baseline = self.baseline.as_ref().expect("a program that compares is given a baseline");
+            let rows = x.shape()[0] / baseline.shape()[0];
+            let copies = vec![baseline.view(); rows];
+            given.push((find(name), Array::Float(concatenate(Axis(0), &copies).unwrap())));
         }
         let wanted = [find(&self.program.score), find(&self.program.attributions[0].1)];
         let out = run(graph, &given, &wanted).unwrap();
@@ -298,8 +311,11 @@ pub(crate) fn attribute(subject: &Subject, graph: &Graph, case: &Case) -> Attrib
     let runner = Runner::new(graph, &subject.method);
     let mut found = match subject.method.points {
         Points::Once => {
+            let runner = runner.against(case);
             let (score, values) = runner.once(&case.x, &case.target);
-            Attribution { values, score, baseline_score: 0.0 }
+            let compares = subject.method.rules.compares();
+            let baseline_score = if compares { runner.once(&case.baseline, &case.target).0 } else { 0.0 };
+            Attribution { values, score, baseline_score }
         }
         Points::Path { quadrature, steps } if subject.method.readout == Readout::TimesChange => {
             changes(graph, &subject.method, case, &nodes(quadrature, steps).unwrap().positions)

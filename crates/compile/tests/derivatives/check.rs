@@ -55,7 +55,7 @@ fn stream(seed: &mut u64) -> f64 {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 0 to i")]
-fn spread(shape: &[usize], low: f64, high: f64, seed: &mut u64) -> Vec<f64> {
+pub(crate) fn spread(shape: &[usize], low: f64, high: f64, seed: &mut u64) -> Vec<f64> {
     let count: usize = shape.iter().product();
     let mut values: Vec<f64> =
         (0..count).map(|i| low + (high - low) * (i as f64 + 0.5) / count.max(1) as f64).collect();
@@ -66,7 +66,7 @@ fn spread(shape: &[usize], low: f64, high: f64, seed: &mut u64) -> Vec<f64> {
     values
 }
 
-fn build(case: &Case, seed: &mut u64) -> Result<(Builder, Vec<ValueId>, ValueId), String> {
+pub(crate) fn build(case: &Case, seed: &mut u64) -> Result<(Builder, Vec<ValueId>, ValueId), String> {
     let mut graph = Graph::new();
     let mut inputs = Vec::new();
     let mut node = NewNode { operator: case.operator.to_owned(), ..NewNode::default() };

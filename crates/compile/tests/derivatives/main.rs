@@ -5,6 +5,7 @@
 
 mod cases;
 mod check;
+mod differences;
 mod straight_through;
 
 use pellucid_compile::ops;

@@ -29,6 +29,8 @@ pub(super) struct Run<'a> {
     /// The background, read where it is a file; `None` is zero.
     pub(super) background: Option<&'a Arrays>,
     pub(super) arrays: &'a Arrays,
+    /// What the program is fed at the input: the same, and their baselines where it takes them.
+    pub(super) fed: &'a Arrays,
     /// What is explained: the scores of every class, [n, classes], or a hidden unit's values, [n, 1].
     pub(super) scores: &'a Array2<f32>,
     /// Where the batch stands among all rows of the run.
@@ -55,11 +57,19 @@ impl Run<'_> {
         match self.method.points {
             Points::Once => {
                 evaluator.expect(self.scores.nrows());
-                let passed = evaluator.pass(self.arrays, aims)?;
+                let passed = evaluator.pass(self.fed, aims)?;
                 let finished = passed.into_iter().map(|passed| {
                     let mut attribution = blank(evaluator, passed.values);
                     attribution.score = passed.scores;
                     attribution.gap = passed.gap;
+                    if let Some(scores) = passed.baseline_scores {
+                        attribution.gap = evaluator
+                            .program
+                            .complete
+                            .then(|| gaps(&attribution, &scores))
+                            .or(attribution.gap);
+                        attribution.baseline_score = Some(scores);
+                    }
                     attribution
                 });
                 Ok(finished.collect())

@@ -271,6 +271,8 @@ pub(crate) struct Passed {
     pub(crate) gap: Option<Array1<f32>>,
     /// What the layer is, of methods that take its changes.
     pub(crate) layer: Option<ArrayD<f32>>,
+    /// Of programs that compare with a baseline: its scores.
+    pub(crate) baseline_scores: Option<Array1<f32>>,
 }
 
 impl<'p> Evaluator<'p> {
@@ -378,6 +380,7 @@ impl<'p> Evaluator<'p> {
     fn passed_names(&self) -> Vec<String> {
         std::iter::once(&self.program.score)
             .chain(&self.program.gap)
+            .chain(&self.program.baseline_score)
             .chain(&self.program.changes)
             .chain(self.program.attributions.iter().map(|(_, output)| output))
             .cloned()
@@ -390,10 +393,12 @@ impl<'p> Evaluator<'p> {
         let mut column =
             || results.next().map(|array| array.to_f32()).unwrap_or_default().into_iter().collect();
         let scores = column();
-        let gap = self.program.gap.is_some().then(column);
+        let gap = self.program.gap.is_some().then(&mut column);
+        let baseline_scores = self.program.baseline_score.is_some().then(column);
         let layer = self.program.changes.is_some().then(|| results.next()).flatten();
         let layer = layer.map(|array| array.to_f32());
-        Passed { scores, gap, layer, values: results.map(|array| array.to_f32()).collect() }
+        let values = results.map(|array| array.to_f32()).collect();
+        Passed { scores, gap, baseline_scores, layer, values }
     }
 
     /// The program's inputs that say what is explained.

@@ -129,8 +129,9 @@ impl<'a> Explainer<'a> {
         inputs.require(&self.shapes)?;
         let arrays: Arrays = inputs.arrays().to_vec();
         let choices = self.options.choices();
+        let fed = self.fed(&arrays, place)?;
         let known = self.known(&choices, inputs.len(), place)?;
-        let (prediction, scores) = predicted(self.model, &mut self.evaluator, &arrays, inputs.len(), &known)?;
+        let (prediction, scores) = predicted(self.model, &mut self.evaluator, &fed, inputs.len(), &known)?;
         let aims = choices
             .iter()
             .map(|choice| self.aims(&prediction, choice, place))
@@ -142,6 +143,7 @@ impl<'a> Explainer<'a> {
             baseline: &self.baseline,
             background: self.background.as_ref(),
             arrays: &arrays,
+            fed: &fed,
             scores: scores.as_ref().unwrap_or(&prediction.scores),
             place,
             unfinished: 0,
@@ -197,6 +199,19 @@ impl<'a> Explainer<'a> {
         }
         let unknown = Prediction::new(Vec::new(), Array2::zeros((rows, 0)), Unit::Raw, None);
         self.aims(&unknown, choice, place).map(Known::Aims)
+    }
+
+    /// `arrays`, and the baseline of each input where the program takes it.
+    fn fed(&self, arrays: &Arrays, place: Place) -> Result<Arrays, Error> {
+        let mut fed = arrays.clone();
+        if self.evaluator.program.baselines.is_empty() {
+            return Ok(fed);
+        }
+        for (name, rows) in self.baseline.rows(arrays, place)? {
+            let taken = self.evaluator.program.baselines.iter().find(|(input, _)| *input == name);
+            fed.extend(taken.map(|(_, baseline)| (baseline.clone(), rows)));
+        }
+        Ok(fed)
     }
 
     /// What is explained of each row; a hidden unit is one number a row.
