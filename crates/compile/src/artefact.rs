@@ -92,6 +92,7 @@ pub fn artefact(graph: &Graph, method: &Method, options: &Options) -> Result<Art
         }
         Points::Noise { .. } => Looped::new(&making)?.noise(),
         Points::Background { samples, .. } => Looped::new(&making)?.background(samples),
+        Points::Each => Looped::new(&making)?.each(),
     }
 }
 

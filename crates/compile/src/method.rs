@@ -50,6 +50,8 @@ pub enum Points {
         /// Standard deviation of the noise, as a share of each row's range.
         noise: f64,
     },
+    /// At the input, compared with every row of a background in turn.
+    Each,
 }
 
 impl Points {
@@ -63,11 +65,16 @@ impl Points {
         matches!(self, Self::Noise { .. }) || matches!(self, Self::Background { noise, .. } if noise > 0.0)
     }
 
+    /// Whether rows of a background stand for a baseline.
+    pub fn has_background(self) -> bool {
+        matches!(self, Self::Background { .. } | Self::Each)
+    }
+
     /// Number of drawn points; `None` where none is drawn.
     pub fn samples(self) -> Option<usize> {
         match self {
             Self::Noise { samples, .. } | Self::Background { samples, .. } => Some(samples),
-            Self::Once | Self::Path { .. } => None,
+            Self::Once | Self::Path { .. } | Self::Each => None,
         }
     }
 }

@@ -208,7 +208,7 @@ fn read(entry: Entry) -> Golden {
     read_arrays(&entry.arrays, &mut arrays, &mut classes);
     let mut cases = entry.cases;
     let mut variants = entry.variants;
-    for file in ["cam.json", "layers.json", "points.json"] {
+    for file in ["cam.json", "deeplift.json", "layers.json", "points.json"] {
         for more in parsed::<More>(file).networks.into_iter().filter(|more| more.name == entry.name) {
             read_arrays(&more.arrays, &mut arrays, &mut classes);
             for variant in &mut variants {

@@ -11,6 +11,7 @@ use crate::error::{CompileError, Result};
 use crate::method::{Method, Statistic};
 use crate::program::Pass;
 use crate::readout::Readout;
+use crate::reference::refer;
 use crate::score::{Aim, Scored};
 
 /// Constants up to this many elements are copied into the body, where operators that want their axes and limits
@@ -44,6 +45,11 @@ pub(super) enum Place<'g> {
         /// [samples]: position.
         position: Var<'g>,
     },
+    /// At the input, compared with each row of the background.
+    Each {
+        /// [k, …], by moved input.
+        backgrounds: Vec<Var<'g>>,
+    },
 }
 
 /// A finished body: what it carries, in order. For every target and collected value one (of a variance two: mean, sum
@@ -63,6 +69,8 @@ struct Points<'b> {
     weights: Option<Var<'b>>,
     /// [chunk]: 1 at the baseline.
     is_baseline: Option<Var<'b>>,
+    /// What the input is compared with, by moved input, for rules that compare.
+    references: Vec<Var<'b>>,
     chunk: usize,
 }
 
@@ -113,8 +121,14 @@ impl<'b> Making<'b, '_, '_> {
 
     fn points(&self, place: &Place<'_>) -> Result<Points<'b>> {
         let moved = &self.looped.moved;
-        let mut points =
-            Points { at: Vec::new(), differences: Vec::new(), weights: None, is_baseline: None, chunk: 1 };
+        let mut points = Points {
+            at: Vec::new(),
+            differences: Vec::new(),
+            weights: None,
+            is_baseline: None,
+            references: Vec::new(),
+            chunk: 1,
+        };
         match place {
             Place::Path { starts, tables, chunk } => {
                 let [at, weights, is_baseline] = tables.map(|table| self.of_round(table));
@@ -153,6 +167,13 @@ impl<'b> Making<'b, '_, '_> {
                     points.at.push(b + position * difference);
                 }
             }
+            Place::Each { backgrounds } => {
+                for (id, background) in moved.iter().zip(backgrounds) {
+                    let x = self.input(*id);
+                    points.references.push(self.of_round(*background).unsqueeze(&[0]).expand_like(x)?);
+                    points.at.push(x);
+                }
+            }
         }
         Ok(points)
     }
@@ -162,7 +183,7 @@ impl<'b> Making<'b, '_, '_> {
         let (scored, collected) = self.copy(points)?;
         let directions = self.directions(points)?;
         let with_ends = self.looped.making.complete && points.is_baseline.is_some();
-        let mut scores = Vec::new();
+        let (mut scores, mut references) = (Vec::new(), Vec::new());
         for aim in &outside.aims {
             let aim: Aim<'b> = aim.map(|v| repeated(self.inner(v), points.chunk));
             let pass = Pass::new(self.builder, &scored, &aim, (&collected, &directions), self.method())?;
@@ -170,6 +191,11 @@ impl<'b> Making<'b, '_, '_> {
                 self.carry_readout((number, collected[number]), read, points)?;
             }
             scores.push(pass.score);
+            references.extend(pass.baseline_score);
+        }
+        for score in references {
+            let sum = self.carried(score)?;
+            self.pass_on(sum + score);
         }
         for score in scores.into_iter().filter(|_| with_ends) {
             let marks = points.is_baseline.unwrap_or_else(|| score.scalar(0.0));
@@ -233,7 +259,7 @@ impl<'b> Making<'b, '_, '_> {
         let statistic = method.statistic;
         // A path's difference is the same at every point, and so multiplied outside where the mean is taken.
         let outside = points.weights.is_some() && statistic == Statistic::Mean;
-        if method.readout == Readout::TimesDifference && !outside {
+        if method.readout == Readout::TimesDifference && !outside && !method.rules.compares() {
             read = read * points.differences[number];
         }
         match statistic {
@@ -301,6 +327,9 @@ impl<'b> Making<'b, '_, '_> {
             ..making.scored.clone()
         };
         let collected = making.collected.iter().map(|id| here(*id)).collect::<Result<_>>()?;
+        let baselines: Vec<_> =
+            self.looped.moved.iter().copied().zip(points.references.iter().copied()).collect();
+        refer(self.builder, making.source, &|id| stands_for[id.index()], &baselines, &wanted)?;
         Ok((scored, collected))
     }
 }

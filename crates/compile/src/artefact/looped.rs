@@ -8,7 +8,7 @@ use super::body::{Body, Place};
 use super::{Artefact, Baseline, Making};
 use crate::build::{Keep, Var, signed};
 use crate::error::{CompileError, Result};
-use crate::method::{Nodes, Statistic};
+use crate::method::{Nodes, Points, Statistic};
 use crate::program::{float_inputs, moved};
 use crate::readout::Readout;
 use crate::score::{self, Aim};
@@ -221,19 +221,7 @@ impl<'a> Looped<'a> {
             )));
         }
         let mut outside = self.outside()?;
-        let mut backgrounds = Vec::new();
-        for id in float_inputs(self.making.source) {
-            let x = builder.var(id);
-            let mut shape = x.shape()?;
-            if let Some(first) = shape.first_mut() {
-                *first = Dim::symbol("backgrounds");
-            }
-            let start = self.start("background", &options.background, id, shape, &mut outside.added)?;
-            // Zero is a background of one row.
-            let start = if start.rank()? == 0 { x.slice(0, 0, 1, 1).zeros_like()? } else { start };
-            backgrounds.push((id, start));
-        }
-        let backgrounds = self.of_layer(backgrounds, |b, _| Ok(b))?;
+        let backgrounds = self.of_layer(self.backgrounds(&mut outside.added)?, |b, _| Ok(b))?;
         let backgrounds: Vec<Var<'_>> = backgrounds.into_iter().map(|(_, rows)| rows).collect();
         let noises =
             if self.making.method.points.has_noise() { self.noises(&mut outside.added)? } else { Vec::new() };
@@ -245,6 +233,55 @@ impl<'a> Looped<'a> {
         let place = Place::Background { backgrounds, noises, pick, position };
         let (values, _) = self.run(&outside, &place, trips)?;
         self.making.finish(outside.added, &values, &outside.scores, &[])
+    }
+
+    /// The mean over every row of a background as the baseline.
+    pub(super) fn each(&self) -> Result<Artefact> {
+        let mut outside = self.outside()?;
+        let backgrounds: Vec<Var<'_>> =
+            self.backgrounds(&mut outside.added)?.into_iter().map(|(_, rows)| rows).collect();
+        let trips = backgrounds[0].apply("Shape").slice(0, 0, 1, 1).reshape(&[]);
+        let (values, ends) = self.run(&outside, &Place::Each { backgrounds }, trips)?;
+        let count = trips.cast(outside.scores[0].element());
+        let ends: Vec<Var<'_>> = ends.into_iter().map(|sum| sum / count).collect();
+        let mut extra = vec![("baseline_score", ends)];
+        if self.making.complete {
+            let gaps = self.gaps(&outside, &values, &extra[0].1)?;
+            extra.push(("gap", gaps));
+        }
+        self.making.finish(outside.added, &values, &outside.scores, &extra)
+    }
+
+    /// score − baseline score − Σ values, one a target.
+    fn gaps(&self, outside: &Outside<'a>, values: &[Vec<Var<'a>>], ends: &[Var<'a>]) -> Result<Vec<Var<'a>>> {
+        let mut gaps = Vec::new();
+        for (target, (score, end)) in outside.scores.iter().zip(ends).enumerate() {
+            let mut gap = *score - *end;
+            for values in values {
+                let axes: Vec<usize> = (1..values[target].rank()?).collect();
+                gap = gap - values[target].sum(&axes, Keep::None);
+            }
+            gaps.push(gap);
+        }
+        Ok(gaps)
+    }
+
+    /// [k, …] for every input that is moved.
+    fn backgrounds(&self, added: &mut Vec<String>) -> Result<Vec<(ValueId, Var<'a>)>> {
+        let builder = &self.making.builder;
+        let mut backgrounds = Vec::new();
+        for id in float_inputs(self.making.source) {
+            let x = builder.var(id);
+            let mut shape = x.shape()?;
+            if let Some(first) = shape.first_mut() {
+                *first = Dim::symbol("backgrounds");
+            }
+            let start = self.start("background", &self.making.options.background, id, shape, added)?;
+            // Zero is a background of one row.
+            let start = if start.rank()? == 0 { x.slice(0, 0, 1, 1).zeros_like()? } else { start };
+            backgrounds.push((id, start));
+        }
+        Ok(backgrounds)
     }
 
     /// Runs the points. For every collected value, its statistic, one a target; and the baseline's score, one a target,
@@ -262,8 +299,9 @@ impl<'a> Looped<'a> {
             initial.push(self.zeros(*element, shape, outside.scores[0])?);
         }
         let mut carried = self.repeat(trips, &initial, graph)?.into_iter();
-        // Drawn points all count alike; those of a path were weighed.
-        let drawn = self.making.method.points.samples().is_some();
+        // Drawn points all count alike, as rows of a background do; those of a path were weighed.
+        let points = self.making.method.points;
+        let drawn = points.samples().is_some() || points == Points::Each;
         let count = drawn.then(|| trips.cast(builder.var(self.making.scored.value).element()));
         let mut values = vec![Vec::new(); self.making.method.read(self.making.collected.len())];
         let mut next = |shape: &Shape| -> Result<Var<'a>> {

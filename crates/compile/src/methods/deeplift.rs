@@ -11,7 +11,17 @@ pub(super) const DEFINITION: Definition = Definition {
               through every operator",
     formula: "A = m · (x − b), m = ∂f/∂x with each derivative of a nonlinear operator replaced by a quotient of \
               differences, Δy / Δx, so that Σ A = f(x) − f(b)",
-    conventions: "",
+    conventions: "The derivative stands in for Δy / Δx only where Δx is rounding, |Δx| ≤ 2⁻²⁰ · (|x| + |x₀|); Captum's \
+                  threshold is 10⁻¹⁰ in any type, so that in float32 its quotients of rounding errors are of any size. \
+                  A maximum over a window gives Δy to the element that is the greater of the two maxima, as Captum's rule \
+                  for max-pooling, but windows that overlap add up, where Captum keeps one: of max over {x₁, x₂} plus max \
+                  over {x₂, x₃} at x = (0, 2, 1) with the baseline 0 the score is 4, here A = (0, 4, 0), and one of \
+                  its windows alone would be 2. A product of signals, of attention too, is shared by the middles, \
+                  Δ(a·b) = Δa · (b + b₀)/2 + Δb · (a + a₀)/2: of x·x at x = 3 with the baseline 1, A = 2 · 4 = 8 = 9 − 1, where \
+                  Captum passes the derivative, 2 · 6 = 12, as it does at every function that is not a module of \
+                  its list. Softmax is e^u with u = x − ln Σ eˣ, each piece exact; Captum's rule divides each Δy by \
+                  its own Δx and takes a mean away: of the first of two at x = (1, 0) with the baseline 0 the score \
+                  differs by 0.2311, here A = (0.2311, 0), there (0.2272, 0).",
     source: Source {
         authors: "A. Shrikumar, P. Greenside, A. Kundaje",
         year: 2017,
@@ -24,11 +34,14 @@ pub(super) const DEFINITION: Definition = Definition {
     signed: true,
     baseline: true,
     layer: false,
-    form: Form::Compiled(|_| {
-        Ok(Method {
-            rules: RuleMap::GRADIENT.with(When::Always, Rescale),
-            readout: Readout::TimesDifference,
-            ..Method::GRADIENT
-        })
-    }),
+    form: Form::Compiled(|_| Ok(rescale())),
 };
+
+/// The rescale rule at every node, times what the input differs from the baseline.
+pub(super) fn rescale() -> Method {
+    Method {
+        rules: RuleMap::GRADIENT.with(When::Always, Rescale),
+        readout: Readout::TimesDifference,
+        ..Method::GRADIENT
+    }
+}

@@ -5,6 +5,7 @@
 
 mod conductance;
 mod deconvnet;
+mod deep_shap;
 mod deeplift;
 mod expected_gradients;
 mod full_grad;
@@ -177,9 +178,7 @@ impl Definition {
     /// Whether it draws from a background.
     pub fn background(&self) -> bool {
         let method = Settings::new(self, &[]).and_then(|settings| self.method(&settings));
-        method.is_ok_and(|method| {
-            method.is_some_and(|method| matches!(method.points, Points::Background { .. }))
-        })
+        method.is_ok_and(|method| method.is_some_and(|method| method.points.has_background()))
     }
 }
 
@@ -192,6 +191,7 @@ pub fn find_compiled(name: &str) -> Option<&'static Definition> {
 pub const ALL: &[&Definition] = &[
     &conductance::DEFINITION,
     &deconvnet::DEFINITION,
+    &deep_shap::DEFINITION,
     &deeplift::DEFINITION,
     &expected_gradients::DEFINITION,
     &full_grad::DEFINITION,

@@ -112,6 +112,7 @@ pub(super) fn wrap(definition: &Definition, settings: &Settings, method: Method)
         Points::Path { .. } => "path",
         Points::Noise { .. } => "smooth",
         Points::Background { .. } => "drawn from a background",
+        Points::Each => "every row of a background",
     };
     if own == word {
         return Ok(method);

@@ -328,6 +328,23 @@ pub(crate) fn attribute(subject: &Subject, graph: &Graph, case: &Case) -> Attrib
             runner.path(case, &rule)
         }
         Points::Noise { .. } => runner.noise(case),
+        Points::Each => {
+            let (mut score, mut ends) = (0.0, 0.0);
+            let mut values = ArrayD::zeros(case.x.raw_dim());
+            let rows = case.background.shape()[0];
+            let mut runner = runner;
+            for row in 0..rows {
+                let b = case.background.index_axis(Axis(0), row).insert_axis(Axis(0));
+                let b = b.broadcast(case.x.raw_dim()).unwrap().to_owned();
+                let here = Case { baseline: b, ..case.clone() };
+                runner = runner.against(&here);
+                let (at, found) = runner.once(&here.x, &here.target);
+                score = at;
+                ends += runner.once(&here.baseline, &here.target).0 / rows as f64;
+                values += &(found / rows as f64);
+            }
+            Attribution { values, score, baseline_score: ends }
+        }
         Points::Background { .. } => {
             let mut found = runner.background(case, &case.draws);
             if let Fault::Weights(sum) = subject.fault {

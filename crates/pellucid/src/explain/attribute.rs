@@ -6,8 +6,9 @@ use pellucid_compile::{Method, Points, Readout};
 
 use super::ablation_cam::ablation_cam;
 use super::background::{Background, Draws};
+use super::baseline::like;
 use super::eigen_cam::eigen_cam;
-use super::evaluator::{Arrays, Evaluator};
+use super::evaluator::{Arrays, Evaluator, join};
 use super::explainer::Place;
 use super::noise::Noise;
 use super::path::{self, How};
@@ -16,6 +17,7 @@ use super::sampling::{self, Sampling};
 use super::score_cam::score_cam;
 use super::targets::Aim;
 use super::{Baseline, Chosen, Options, background, layer, occlusion};
+use crate::array::Array;
 use crate::attribution::Attribution;
 use crate::error::Error;
 
@@ -97,6 +99,7 @@ impl Run<'_> {
             Points::Background { samples, noise } => {
                 self.attribute_over_background(evaluator, samples, noise, aims)
             }
+            Points::Each => self.against_every_row(evaluator, aims),
         }
     }
 
@@ -285,6 +288,86 @@ impl Run<'_> {
             attribution.baseline_score = Some(means);
         }
         Ok(attributions)
+    }
+
+    /// The mean over every row of the background as the baseline.
+    fn against_every_row(
+        &self,
+        evaluator: &mut Evaluator<'_>,
+        aims: &[Vec<Aim>],
+    ) -> Result<Vec<Attribution>, Error> {
+        let background = Background::new(self.background, self.arrays)?;
+        let count = background.count();
+        evaluator.expect(self.scores.nrows() * count);
+        // By target: by row, sums in f64 of every value and of the baseline's score.
+        let mut sums: Vec<Vec<(Vec<ArrayD<f64>>, f64)>> = aims.iter().map(|_| Vec::new()).collect();
+        for row in 0..self.scores.nrows() {
+            for rows in &mut sums {
+                rows.push((Vec::new(), 0.0));
+            }
+            let numbers: Vec<usize> = (0..count).collect();
+            for some in numbers.chunks(evaluator.wave().max(1)) {
+                let fed = self.fed_with(evaluator, &background, row, some)?;
+                let here: Vec<Vec<Aim>> = aims.iter().map(|aims| vec![aims[row]; some.len()]).collect();
+                for (rows, passed) in sums.iter_mut().zip(evaluator.pass(&fed, &here)?) {
+                    let (values, score) = &mut rows[row];
+                    *score +=
+                        passed.baseline_scores.iter().flatten().map(|score| f64::from(*score)).sum::<f64>();
+                    for (number, found) in passed.values.iter().enumerate() {
+                        let sum = found.mapv(f64::from).sum_axis(Axis(0));
+                        match values.get_mut(number) {
+                            Some(before) => *before += &sum,
+                            None => values.push(sum),
+                        }
+                    }
+                }
+            }
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "attributions and scores are float32")]
+        let mean = |sum: f64| (sum / count as f64) as f32;
+        let mut attributions = Vec::new();
+        for (rows, aims) in sums.iter().zip(aims) {
+            let mut values = Vec::new();
+            for number in 0..rows.first().map_or(0, |(values, _)| values.len()) {
+                let parts: Vec<ArrayD<f32>> =
+                    rows.iter().map(|(values, _)| values[number].mapv(mean)).collect();
+                let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+                let all = ndarray::stack(Axis(0), &views);
+                values.push(all.map_err(|error| Error::Internal(error.to_string()))?);
+            }
+            let mut attribution = blank(evaluator, values);
+            attribution.score = self.scores_of(aims);
+            let scores: Array1<f32> = rows.iter().map(|(_, score)| mean(*score)).collect();
+            attribution.gap = evaluator.program.complete.then(|| gaps(&attribution, &scores));
+            attribution.baseline_score = Some(scores);
+            attributions.push(attribution);
+        }
+        Ok(attributions)
+    }
+
+    /// One row of the inputs as often as there are `numbers`, each beside the row of the background that a number says.
+    fn fed_with(
+        &self,
+        evaluator: &Evaluator<'_>,
+        background: &Background,
+        row: usize,
+        numbers: &[usize],
+    ) -> Result<Arrays, Error> {
+        let mut fed = Vec::new();
+        for (name, array) in self.arrays {
+            let x = array.rows(row..row + 1);
+            fed.push((name.clone(), join(&vec![&x; numbers.len()])?));
+            let taken = evaluator.program.baselines.iter().find(|(input, _)| input == name);
+            if let Some((_, baseline)) = taken {
+                let missing = || Error::Internal(format!("the background has nothing for {name:?}"));
+                let rows = numbers
+                    .iter()
+                    .map(|number| Ok(like(&x, background.row(name, *number).ok_or_else(missing)?)))
+                    .collect::<Result<Vec<Array>, Error>>()?;
+                fed.push((baseline.clone(), join(&rows.iter().collect::<Vec<_>>())?));
+            }
+        }
+        Ok(fed)
     }
 
     /// The mean score over the whole background, by target, then by row.

@@ -204,7 +204,7 @@ impl<'a> Explainer<'a> {
     /// `arrays`, and the baseline of each input where the program takes it.
     fn fed(&self, arrays: &Arrays, place: Place) -> Result<Arrays, Error> {
         let mut fed = arrays.clone();
-        if self.evaluator.program.baselines.is_empty() {
+        if self.evaluator.program.baselines.is_empty() || self.method.points != Points::Once {
             return Ok(fed);
         }
         for (name, rows) in self.baseline.rows(arrays, place)? {
@@ -235,7 +235,7 @@ impl<'a> Explainer<'a> {
                 self.chosen.settings.integer("steps"),
             ));
         }
-        if matches!(self.method.points, Points::Background { .. }) && self.background.is_none() {
+        if self.method.points.has_background() && self.background.is_none() {
             notes.push(
                 "no background was given: every baseline is zero; give rows to draw from as --background FILE"
                     .to_owned(),
@@ -323,9 +323,12 @@ fn predicted(
 
 /// What the input is compared with, in words, for methods that compare it.
 fn compared_with(chosen: &Chosen, method: &Method, options: &Options) -> Option<String> {
-    if let Points::Background { .. } = method.points {
+    if method.points.has_background() {
         return Some(match &options.background {
-            Some(background) => format!("drawn from {}", background.describe()),
+            Some(background) => match method.points {
+                Points::Each => format!("every row of {}", background.describe()),
+                _ => format!("drawn from {}", background.describe()),
+            },
             None => Baseline::Zero.describe(),
         });
     }

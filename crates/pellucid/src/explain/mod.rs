@@ -169,7 +169,7 @@ impl Chosen {
         }
         let chosen = Self { definition, settings, layer: options.layer.clone().or(named), neuron };
         let points = chosen.method()?.points;
-        let drawn = matches!(points, Points::Background { .. });
+        let drawn = points.has_background();
         let compared = definition.baseline || (points.has_baseline() && !drawn);
         if options.baseline != Baseline::Zero && !compared {
             return Err(Error::Setting {
