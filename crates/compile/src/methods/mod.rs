@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 pub use points::COMMON;
 
 use crate::error::{CompileError, Result};
-use crate::method::{Method, Points};
+use crate::method::Method;
 use crate::suggest::nearest;
 
 /// Where a method comes from.

@@ -23,7 +23,7 @@ mod score_cam;
 mod targets;
 
 use pellucid_compile::methods::{Definition, Settings as Checked};
-use pellucid_compile::{Method, Neuron, Points, Request, Target};
+use pellucid_compile::{Method, Neuron, Request, Target};
 use pellucid_runtime::{Device, Engine, Options as EngineOptions};
 
 pub use background::Draws;
