@@ -68,6 +68,11 @@ WRAPPED = {
     "integrated-gradients:targets": [*METHODS["integrated-gradients"], "--target", "1,2-0"],
 }
 PLAIN = list(METHODS)
+RELEVANCE = {
+    "lrp-epsilon-plus-flat": [],
+    "lrp-epsilon-gamma-box": ["--set", "low=-4", "--set", "high=4"],
+}
+METHODS |= RELEVANCE
 METHODS |= WRAPPED
 BIG = ["grad-cam", "hires-cam", "guided-grad-cam", "full-grad", "input-x-gradient", "integrated-gradients"]
 GOLDENS = {
@@ -80,6 +85,8 @@ GOLDENS = {
     "attention.torchscript": ["gradient", "integrated-gradients"],
     "conv1d.dynamo": ["input-x-gradient", "guided-backprop", "hires-cam", "full-grad"],
     "softmax_head.torchscript": ["input-x-gradient", "integrated-gradients"],
+    "lrp.vgg_bn.torchscript.unfolded": list(RELEVANCE),
+    "lrp.resnet.dynamo.unfolded": list(RELEVANCE),
 }
 
 
@@ -393,7 +400,7 @@ def png(path):
 def map_targets(network):
     """For each class activation map, the first row and a class that leaves the network's last spatial layer alive."""
     index = json.loads((HERE / "index.json").read_text())["networks"]
-    layer = next(entry["last_spatial"] for entry in index if entry["name"] == network)
+    layer = next((entry["last_spatial"] for entry in index if entry["name"] == network), None)
     found = {}
     for entry in json.loads((HERE / "cam.json").read_text())["networks"]:
         if entry["name"] == network:
@@ -421,10 +428,11 @@ def jobs(work, only):
         yield Job("efficientnet-lite0", ASSETS / "efficientnet-lite0.onnx", inputs, BIG)
     for name, methods in GOLDENS.items():
         if wanted(name):
-            arrays = np.load(HERE / f"{name.split('.')[0]}.npz")
+            network = ".".join(name.split(".")[: 2 if name.startswith("lrp.") else 1])
+            arrays = np.load(HERE / f"{network}.npz")
             inputs = {"input": arrays["input"].astype(np.float32)}
             # Maps that cut negative parts off are asked for a class known to leave some.
-            targets = {"grad-cam": (slice(0, 1), int(arrays["target"][0]))} | map_targets(name.split(".")[0])
+            targets = {"grad-cam": (slice(0, 1), int(arrays["target"][0]))} | map_targets(network)
             yield Job(name, HERE / f"{name}.onnx", inputs, methods, targets)
 
 

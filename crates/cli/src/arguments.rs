@@ -286,6 +286,14 @@ pub(crate) struct Coverage {
     /// The model's output that is explained; its first without it
     #[arg(long, value_name = "OUTPUT")]
     pub(crate) score: Option<String>,
+    /// Inputs; of methods of relevance it is then said how much is lost or made at each node
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Classes: top1, an index, a label, or two with a minus between them; the first is looked at
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) target: Option<String>,
+    /// Refuse (exit code 2) where the derivative stands in for a rule, or relevance may be lost or made
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// List every node, not only a summary
     #[arg(long)]
     pub(crate) nodes: bool,

@@ -6,6 +6,7 @@ use crate::error::{CompileError, Result};
 use crate::kind::Kind;
 use crate::method::Method;
 use crate::ops;
+use crate::passes::batch_normalizations;
 use crate::program::{Request, collected, compiled, float_inputs};
 use crate::walk::path;
 
@@ -22,6 +23,12 @@ pub struct Met {
     pub kind: Option<Kind>,
     /// The rule that passes it; `None` where nothing does.
     pub rule: Option<&'static str>,
+    /// The rule with its parameters; empty where there is none.
+    pub parameters: String,
+    /// Whether the method has no rule for it, so that the derivative stands in.
+    pub fallback: bool,
+    /// Of relevance: why some may be lost or made here; `None` where what arrives is what leaves.
+    pub breaks: Option<&'static str>,
     /// What the rule does at kinks and ties; empty where there are none.
     pub convention: &'static str,
     /// Why nothing passes it.
@@ -37,12 +44,26 @@ pub struct Coverage {
     pub total: usize,
     /// The layer looked at.
     pub layer: Option<String>,
+    /// Whether the method passes relevance, so that [`Met::breaks`] says something.
+    pub relevance: bool,
+    /// Batch normalisations that were folded into the layer before them.
+    pub folded: usize,
 }
 
 impl Coverage {
     /// Nodes that nothing passes.
     pub fn offences(&self) -> impl Iterator<Item = &Met> {
         self.nodes.iter().filter(|met| met.problem.is_some())
+    }
+
+    /// Nodes that the derivative passes, since the method has no rule for them.
+    pub fn fallbacks(&self) -> impl Iterator<Item = &Met> {
+        self.nodes.iter().filter(|met| met.fallback)
+    }
+
+    /// Nodes where relevance may be lost or made.
+    pub fn breaks(&self) -> impl Iterator<Item = &Met> {
+        self.nodes.iter().filter(|met| met.breaks.is_some())
     }
 
     /// Share of the nodes on the way that a rule passes, between 0 and 1.
@@ -57,7 +78,8 @@ impl Coverage {
 /// # Errors
 /// Only what keeps the way from being known: no output to explain, no such layer.
 pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Coverage> {
-    let graph = &*method.prepared(graph)?;
+    let model = graph;
+    let graph = &*method.prepared(model)?;
     let scored = request.scored(graph)?;
     let collected = collected(graph, method, request, &scored)?;
     let sought: &[ValueId] = if method.readout.takes_signal() { &collected } else { &[] };
@@ -73,6 +95,7 @@ pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Cov
         .into_iter()
         .map(|id| {
             let node = graph.node(id);
+            let planned = plan.rule(id);
             let operator = ops::lookup(&node.operator);
             let kind = operator.map(|operator| (operator.kind)(graph, node));
             let output = node.outputs.iter().flatten().next();
@@ -81,7 +104,10 @@ pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Cov
                 operator: node.operator.clone(),
                 output: output.map_or_else(String::new, |id| graph.value(*id).name.clone()),
                 kind,
-                rule: kind.map(|_| plan.rule(id).rule.name()),
+                rule: kind.map(|_| planned.rule.name()),
+                parameters: if kind.is_some() { planned.rule.describe() } else { String::new() },
+                fallback: kind.is_some() && planned.fallback,
+                breaks: if method.is_relevance() { planned.breaks } else { None },
                 convention: operator.map_or("", |operator| operator.convention),
                 problem: operator.is_none().then(|| "no derivative is known".to_owned()),
             }
@@ -94,6 +120,7 @@ pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Cov
             for offence in offences {
                 if let Some(met) = nodes.iter_mut().find(|met| met.node == offence.node) {
                     met.rule = None;
+                    met.fallback = false;
                     met.problem = Some(offence.problem);
                 }
             }
@@ -105,5 +132,7 @@ pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Cov
         crate::method::Collect::InputsAndMap => collected.last().map(|id| graph.value(*id).name.clone()),
         crate::method::Collect::Inputs => None,
     };
-    Ok(Coverage { nodes, total: graph.nodes().len(), layer })
+    let folded = batch_normalizations(model) - batch_normalizations(graph);
+    let relevance = method.is_relevance();
+    Ok(Coverage { nodes, total: graph.nodes().len(), layer, relevance, folded })
 }

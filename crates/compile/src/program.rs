@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pellucid_graph::{Attribute, Graph, NewNode, ValueId};
 
-use crate::build::{Builder, Var};
+use crate::build::{Builder, Keep, Var};
 use crate::error::{CompileError, Result};
 use crate::layer::{self, Neuron};
 use crate::method::{Collect, Method};
+use crate::passes::batch_normalizations;
 use crate::readout::{Readout, Seen, Terms};
 use crate::reference::refer;
 use crate::rules::RuleMap;
@@ -87,6 +88,8 @@ pub struct Program {
     pub model_nodes: usize,
     /// Nodes of the model and of its copy on the baseline, which come first: what all targets share.
     pub shared_nodes: usize,
+    /// Batch normalisations that the method folded into the layers before them, and those that are left.
+    pub normalizations: (usize, usize),
 }
 
 impl Program {
@@ -226,7 +229,9 @@ pub struct Split {
 /// method's is [`Readout::TimesDifference`].
 pub fn program(graph: &Graph, method: &Method, request: &Request) -> Result<Program> {
     let prepared = method.prepared(graph)?;
-    compiled(&prepared, method, request)
+    let left = batch_normalizations(&prepared);
+    let normalizations = (batch_normalizations(graph) - left, left);
+    Ok(Program { normalizations, ..compiled(&prepared, method, request)? })
 }
 
 /// [`program`] of a graph that is prepared.
@@ -291,6 +296,7 @@ pub(crate) fn compiled(graph: &Graph, method: &Method, request: &Request) -> Res
         classes: scored.classes,
         model_nodes: graph.nodes().len(),
         shared_nodes,
+        normalizations: (0, batch_normalizations(graph)),
         graph: compiled,
     })
 }
@@ -307,6 +313,8 @@ pub(crate) struct Pass<'g> {
     map: Option<Var<'g>>,
     /// The terms of biases, for readouts that take them.
     terms: Option<Terms<'g>>,
+    /// Whether the signals are relevance of all inputs, which the score was shared among.
+    shared_out: bool,
     /// The directional derivatives of the values read, for readouts that take them.
     tangents: BTreeMap<ValueId, Var<'g>>,
 }
@@ -320,18 +328,13 @@ impl<'g> Pass<'g> {
         method: &Method,
     ) -> Result<Self> {
         let y = builder.var(scored.value);
-        let (score, mut seed) = aim.seed(y, scored.classes)?;
+        let (score, seed) = started(y, scored, aim, method)?;
         let compares = method.rules.compares();
         let baseline_score = if compares {
             Some(aim.seed(builder.var(builder.reference(scored.value)), scored.classes)?.0)
         } else {
             None
         };
-        if method.is_relevance() {
-            // Chosen, not multiplied: an infinite score of another class would make it NaN.
-            let asked = builder.op("Equal", &[seed, seed.scalar(0.0)], &[]);
-            seed = asked.choose(seed.scalar(0.0), seed * y);
-        }
         let (read, looked_at) = collected.split_at(method.read(collected.len()));
         let mut terms = method.readout.takes_terms().then(|| Terms::new(builder, read)).transpose()?;
         let seeds = [(scored.value, seed)];
@@ -358,7 +361,8 @@ impl<'g> Pass<'g> {
             tangents.insert(*id, tangent(builder, *id, directions)?);
         }
         builder.check()?;
-        Ok(Self { score, baseline_score, compares, signals, map, terms, tangents })
+        let shared_out = method.is_relevance() && method.collect == Collect::Inputs;
+        Ok(Self { score, baseline_score, compares, signals, map, terms, shared_out, tangents })
     }
 
     fn seen(&self, builder: &'g Builder, id: ValueId, signal: Var<'g>) -> Seen<'_, 'g> {
@@ -378,14 +382,31 @@ impl<'g> Pass<'g> {
         Ok(read)
     }
 
-    /// What the score has beyond the sum of all terms, `[n]`, for readouts that know every term.
+    /// What the score has beyond the sum of all terms, `[n]`, for readouts that know every term; of relevance what was
+    /// lost on the way, negative where some was made.
     pub(crate) fn gap(&self, builder: &'g Builder) -> Result<Option<Var<'g>>> {
         match (&self.terms, self.signals.as_slice()) {
             (Some(terms), [(id, signal)]) => {
                 terms.gap(&self.seen(builder, *id, *signal), self.score).map(Some)
             }
+            _ if self.shared_out => self.lost(),
             _ => Ok(None),
         }
+    }
+
+    /// The score less the sum of all relevance, `[n]`.
+    fn lost(&self) -> Result<Option<Var<'g>>> {
+        let mut left = self.score;
+        let rows = self.score.shape()?;
+        for (_, signal) in &self.signals {
+            // What has no row for each score belongs to all of them.
+            if signal.shape()?.first() != rows.first() {
+                return Ok(None);
+            }
+            let behind: Vec<usize> = (1..signal.rank()?).collect();
+            left = left - signal.sum(&behind, Keep::None);
+        }
+        Ok(Some(left))
     }
 }
 
@@ -412,6 +433,22 @@ fn predicted(graph: &Graph, request: &Request, scored: &Scored) -> (ValueId, Uni
         Ok(found) => (found.value, found.unit),
         Err(_) => (graph.outputs().first().copied().unwrap_or(scored.value), Unit::Raw),
     }
+}
+
+/// The score, and the signal that a method starts from.
+pub(crate) fn started<'g>(
+    y: Var<'g>,
+    scored: &Scored,
+    aim: &Aim<'g>,
+    method: &Method,
+) -> Result<(Var<'g>, Var<'g>)> {
+    let (score, mut seed) = aim.seed(y, scored.classes)?;
+    if method.is_relevance() {
+        // Chosen, not multiplied: an infinite score of another class would make it NaN.
+        let none = y.builder().op("Equal", &[seed, seed.scalar(0.0)], &[]);
+        seed = none.choose(seed.scalar(0.0), seed * y);
+    }
+    Ok((score, seed))
 }
 
 /// The values that a method's points move: the inputs of floating-point elements, or the layer.

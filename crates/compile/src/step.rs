@@ -1,5 +1,7 @@
 //! One step of the reverse walk: a node, its values, and the signals that arrived at its outputs.
 
+use std::rc::Rc;
+
 use pellucid_graph::{Dim, Node, Shape};
 
 use crate::build::{Builder, Var};
@@ -23,6 +25,8 @@ pub struct Step<'g> {
     pub(crate) wanted: Vec<bool>,
     /// A constant that the one node behind this one adds, for rules that count it as this node's own bias.
     pub(crate) added: Option<Added<'g>>,
+    /// For the values that were there before the walk, whether no number can be negative.
+    pub(crate) nonnegative: Rc<Vec<bool>>,
 }
 
 /// A constant added to a linear layer by the node behind it, as exporters write a layer with a bias.
@@ -124,6 +128,12 @@ impl<'g> Step<'g> {
     /// Whether an input depends on the model's input: what is not a signal is a weight, a bias, or a setting.
     pub fn is_signal(&self, index: usize) -> bool {
         self.node.input(index).is_some_and(|id| !self.builder.graph().value(id).fixed)
+    }
+
+    /// Whether it is known that no number of an input is negative.
+    pub fn is_nonnegative(&self, index: usize) -> bool {
+        let id = self.node.input(index);
+        id.is_some_and(|id| self.nonnegative.get(id.index()).copied().unwrap_or(false))
     }
 
     /// The input that a linear operator adds to its result, where the node has it: `bias` of a convolution.

@@ -3,6 +3,7 @@
 //! Reachability, sums at fan-out and un-broadcasting are the walk's business, so that no rule knows of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use pellucid_graph::{ElementType, Graph, Node, NodeId, ValueId};
 
@@ -87,6 +88,9 @@ pub(crate) fn walk_noting<'g>(
     };
     let operators = supported(&builder.graph(), &nodes)?;
     let plan = rules.plan(&builder.graph(), &nodes);
+    // A derivative does not ask.
+    let signs = if rules.is_derivative() { Vec::new() } else { ops::nonnegative(&builder.graph()) };
+    let nonnegative = Rc::new(signs);
     let mut reached = vec![false; count];
     for value in wanted {
         reached[value.index()] = true;
@@ -114,7 +118,8 @@ pub(crate) fn walk_noting<'g>(
         let carried = |input: &Option<ValueId>| input.is_some_and(|input| reached[input.index()]);
         let wanted = node.inputs.iter().map(carried).collect();
         let added = plan.adds_to(*id).and_then(|adder| added(builder, &node, adder));
-        let step = Step { builder, operator, node, signals: arrived, wanted, added };
+        let nonnegative = nonnegative.clone();
+        let step = Step { builder, operator, node, signals: arrived, wanted, added, nonnegative };
         let passed = plan.rule(*id).rule.backward(&step).and_then(|found| {
             note(&step, &found)?;
             deliver(&step, found, &mut signals)

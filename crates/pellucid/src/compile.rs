@@ -61,7 +61,7 @@ pub struct CompiledModel {
 /// Methods and settings that only run on the host; nodes that the method cannot pass, all of them; sizes that must be
 /// known and are not.
 pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Result<CompiledModel, Error> {
-    let mut chosen = Chosen::new(options)?;
+    let mut chosen = Chosen::new(model, options)?;
     let Form::Compiled(_) = chosen.definition.form else {
         return Err(Error::Setting {
             name: "method".to_owned(),
@@ -189,7 +189,7 @@ fn start(model: &Model, what: &str, baseline: &ArtefactBaseline) -> Result<Start
 /// # Errors
 /// Unknown methods, settings and layers; models without an output to explain.
 pub fn coverage(model: &Model, options: &Options) -> Result<Coverage, Error> {
-    let chosen = Chosen::new(options)?;
+    let chosen = Chosen::new(model, options)?;
     let method = chosen.method()?;
     let request = chosen.request(Target::Input, options.score.clone());
     Ok(covered(&typical(model.graph())?, &method, &request)?)

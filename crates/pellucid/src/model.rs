@@ -143,6 +143,14 @@ impl Model {
         self
     }
 
+    /// For every channel, the smallest and the largest number that a picture becomes, where exactly one input takes
+    /// pictures.
+    pub(crate) fn picture_bounds(&self) -> Option<Vec<(f32, f32)>> {
+        let mut images = self.description.preprocessing.values();
+        let bounds = images.next()?.bounds();
+        images.next().is_none().then_some(bounds)
+    }
+
     /// The same model with another preparation of its image input. `settings` are those of [`ImageInput::set`]; they
     /// change what the model says, or, where it says nothing, describe the preparation anew.
     ///

@@ -279,6 +279,16 @@ impl ImageInput {
         Ok((seen, geometry))
     }
 
+    /// For every channel, the smallest and the largest number that a pixel can become.
+    pub(crate) fn bounds(&self) -> Vec<(f32, f32)> {
+        let ends = |channel: Vec<f32>| {
+            let (first, last) = (channel.first().copied(), channel.last().copied());
+            let (first, last) = (first.unwrap_or_default(), last.unwrap_or_default());
+            (first.min(last), first.max(last))
+        };
+        self.table().into_iter().map(ends).collect()
+    }
+
     /// For every channel, what each of the 256 pixel values becomes.
     fn table(&self) -> Vec<Vec<f32>> {
         let [low, high] = self.range.unwrap_or([0.0, 255.0]).map(f64::from);

@@ -66,6 +66,7 @@ fn deviation(golden: &Golden, variant: &Variant, case: &Case, engine: Engine) ->
 }
 
 fn check(
+    goldens: Vec<Golden>,
     engine: Engine,
     tolerance: impl Fn(&Variant, &Case) -> f64,
     wanted: impl Fn(&Variant, &Case) -> bool,
@@ -73,7 +74,7 @@ fn check(
     let mut report = String::new();
     let mut worst = 0.0f64;
     let mut checked = 0;
-    for golden in golden::load() {
+    for golden in goldens {
         for variant in &golden.variants {
             for case in golden.cases.iter().filter(|case| wanted(variant, case)) {
                 // A layer that folding removed cannot be looked at.
@@ -107,14 +108,16 @@ fn check(
 
 #[test]
 fn every_method_agrees_on_rten() {
-    check(Engine::Rten, |_, _| golden::tolerances().float32, |_, _| true);
+    check(golden::load(), Engine::Rten, |_, _| golden::tolerances().float32, |_, _| true);
 }
 
 #[test]
 fn every_method_agrees_on_onnxruntime() {
     let required = std::env::var_os("PELLUCID_REQUIRE_ONNXRUNTIME").is_some_and(|value| value != "0");
     match Engine::Onnxruntime.available() {
-        Ok(()) => check(Engine::Onnxruntime, |_, _| golden::tolerances().float32, |_, _| true),
+        Ok(()) => {
+            check(golden::load(), Engine::Onnxruntime, |_, _| golden::tolerances().float32, |_, _| true)
+        }
         Err(error) if required => panic!("{error}"),
         Err(error) => println!("skipped on onnxruntime: {error}"),
     }
@@ -133,5 +136,28 @@ fn derivatives_agree_in_the_interpreter() {
         "grad-cam" | "xgrad-cam" => !variant.folded,
         _ => true,
     };
-    check(Engine::Reference, tolerance, derivative);
+    check(golden::load(), Engine::Reference, tolerance, derivative);
+}
+
+/// Zennit's relevance, of canonized networks in float64.
+#[test]
+fn relevance_agrees_on_rten() {
+    check(golden::load_lrp(), Engine::Rten, |_, _| golden::tolerances().float32, |_, _| true);
+}
+
+#[test]
+fn relevance_agrees_on_onnxruntime() {
+    match Engine::Onnxruntime.available() {
+        Ok(()) => {
+            check(golden::load_lrp(), Engine::Onnxruntime, |_, _| golden::tolerances().float32, |_, _| true);
+        }
+        Err(error) => println!("skipped on onnxruntime: {error}"),
+    }
+}
+
+#[test]
+fn relevance_agrees_in_the_interpreter() {
+    // A folded file holds other weights than the network: the exporter rounded them.
+    let own_weights = |variant: &Variant, _: &Case| !variant.folded;
+    check(golden::load_lrp(), Engine::Reference, |_, _| golden::tolerances().float64, own_weights);
 }

@@ -180,6 +180,20 @@ fn index() -> Index {
     parsed("index.json")
 }
 
+/// An index of networks of its own.
+#[derive(Deserialize)]
+struct Further {
+    networks: Vec<Entry>,
+}
+
+/// The networks that relevance propagation was compared on, in the order of `lrp.json`.
+///
+/// # Panics
+/// When a file is missing or does not hold what the index says.
+pub fn load_lrp() -> Vec<Golden> {
+    parsed::<Further>("lrp.json").networks.into_iter().map(read).collect()
+}
+
 /// The tolerances that go with the vectors.
 pub fn tolerances() -> Tolerances {
     index().tolerances

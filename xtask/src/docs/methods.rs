@@ -131,6 +131,7 @@ fn values(kind: ParameterKind) -> String {
         ParameterKind::Number { min, max } => format!("a number from {min} to {max}"),
         ParameterKind::Choice(words) => words.join(", "),
         ParameterKind::Sizes => "sizes joined by x, such as 32 or 32x32".to_owned(),
+        ParameterKind::Numbers(words) => format!("numbers separated by commas, or {}", words.join(" or ")),
         ParameterKind::Text => "text".to_owned(),
     }
 }

@@ -263,6 +263,11 @@ impl<'g> Var<'g> {
         self.reduce("ReduceMean", axes, keep)
     }
 
+    /// A reduction named by its operator, as [`Var::sum`].
+    pub(crate) fn reduced(self, operator: &str, axes: &[usize], keep: Keep) -> Var<'g> {
+        self.reduce(operator, axes, keep)
+    }
+
     fn reduce(self, operator: &str, axes: &[usize], keep: Keep) -> Var<'g> {
         if axes.is_empty() {
             return self;

@@ -7,6 +7,7 @@ mod conductance;
 mod deconvnet;
 mod deep_shap;
 mod deeplift;
+mod excitation_backprop;
 mod expected_gradients;
 mod full_grad;
 mod grad_cam;
@@ -20,6 +21,16 @@ mod input_x_gradient;
 mod integrated_gradients;
 mod internal_influence;
 mod layer_cam;
+mod lrp;
+mod lrp_alpha_beta;
+mod lrp_epsilon;
+mod lrp_epsilon_alpha2_beta1;
+mod lrp_epsilon_alpha2_beta1_flat;
+mod lrp_epsilon_gamma_box;
+mod lrp_epsilon_plus;
+mod lrp_epsilon_plus_flat;
+mod lrp_gamma;
+mod lrp_z_plus;
 mod points;
 mod smoothgrad;
 mod squaregrad;
@@ -32,6 +43,7 @@ pub use points::COMMON;
 
 use crate::error::{CompileError, Result};
 use crate::method::Method;
+use crate::rules::Choice;
 use crate::suggest::nearest;
 
 /// Where a method comes from.
@@ -60,6 +72,9 @@ pub enum Claim {
     ImplementationInvariance,
     /// An input that the score does not depend on gets 0.
     Dummy,
+    /// On networks of linear, rectifier, sum, concat and pooling operators without biases: Σ values = score as
+    /// stabilisers vanish.
+    Conservation,
     /// Input-gradient × input and the terms of every bias sum to the score.
     FullCompleteness,
     /// At a layer that everything passes, Σ values = score − baseline score, up to the quadrature error.
@@ -75,6 +90,7 @@ impl Claim {
             Self::Linearity => "linearity",
             Self::ImplementationInvariance => "implementation-invariance",
             Self::Dummy => "dummy",
+            Self::Conservation => "conservation-without-biases",
             Self::FullCompleteness => "full-completeness",
             Self::LayerCompleteness => "completeness-at-a-layer",
         }
@@ -102,6 +118,8 @@ pub enum ParameterKind {
     Choice(&'static [&'static str]),
     /// Whole numbers separated by `x`, such as `32x32`; one number stands for every axis.
     Sizes,
+    /// Numbers separated by commas, or one of some words.
+    Numbers(&'static [&'static str]),
     /// Free text.
     Text,
 }
@@ -193,6 +211,7 @@ pub const ALL: &[&Definition] = &[
     &deconvnet::DEFINITION,
     &deep_shap::DEFINITION,
     &deeplift::DEFINITION,
+    &excitation_backprop::DEFINITION,
     &expected_gradients::DEFINITION,
     &full_grad::DEFINITION,
     &grad_cam::DEFINITION,
@@ -206,6 +225,15 @@ pub const ALL: &[&Definition] = &[
     &integrated_gradients::DEFINITION,
     &internal_influence::DEFINITION,
     &layer_cam::DEFINITION,
+    &lrp_alpha_beta::DEFINITION,
+    &lrp_epsilon::DEFINITION,
+    &lrp_epsilon_alpha2_beta1::DEFINITION,
+    &lrp_epsilon_alpha2_beta1_flat::DEFINITION,
+    &lrp_epsilon_gamma_box::DEFINITION,
+    &lrp_epsilon_plus::DEFINITION,
+    &lrp_epsilon_plus_flat::DEFINITION,
+    &lrp_gamma::DEFINITION,
+    &lrp_z_plus::DEFINITION,
     &smoothgrad::DEFINITION,
     &squaregrad::DEFINITION,
     &vargrad::DEFINITION,
@@ -217,6 +245,7 @@ pub const ALL: &[&Definition] = &[
 pub struct Settings {
     values: BTreeMap<String, String>,
     given: Vec<String>,
+    rules: Vec<Choice>,
 }
 
 impl Settings {
@@ -257,6 +286,16 @@ impl Settings {
     /// Whether the caller set a key.
     pub fn is_given(&self, key: &str) -> bool {
         self.given.iter().any(|given| given == key)
+    }
+
+    /// The choices of rules that come before the method's own: those of the file that `rules` names, once it is read.
+    pub fn rules(&self) -> &[Choice] {
+        &self.rules
+    }
+
+    /// Puts choices of rules before the method's own.
+    pub fn choose_rules(&mut self, rules: Vec<Choice>) {
+        self.rules = rules;
     }
 
     /// Puts a value in place of a default, as if the caller had set it.
@@ -328,6 +367,13 @@ fn check(parameter: &Parameter, value: &str) -> Result<()> {
             } else {
                 wrong("sizes above 0 joined by x, such as 32 or 32x32".to_owned())
             }
+        }
+        ParameterKind::Numbers(words) => {
+            let finite = |part: &str| part.trim().parse::<f64>().is_ok_and(f64::is_finite);
+            if words.contains(&value) || value.split(',').all(finite) {
+                return Ok(());
+            }
+            wrong(format!("numbers separated by commas, or {}", words.join(" or ")))
         }
         ParameterKind::Text => Ok(()),
     }

@@ -117,6 +117,13 @@ pub(super) fn wrap(definition: &Definition, settings: &Settings, method: Method)
     if own == word {
         return Ok(method);
     }
+    if method.is_relevance() && word == "path" {
+        return Err(CompileError::Setting(format!(
+            "points=path: {} gives shares of the score at a point, which are not multiplied by differences: leave it \
+             out, or set points=smooth",
+            definition.name
+        )));
+    }
     let points = match word {
         "smooth" => noise(settings),
         _ => path(settings),

@@ -15,7 +15,11 @@ pub(super) const OPERATORS: &[Operator] = &[Operator::new("Einsum", kind, einsum
 /// Linear where all operands but one depend on no input of the model.
 fn kind(graph: &Graph, node: &Node) -> Kind {
     let varying = (0..node.inputs.len()).filter(|index| !fixed(graph, node, *index)).count();
-    if varying <= 1 { Kind::Linear(Form::Dense) } else { Kind::Bilinear }
+    match node.inputs.len() {
+        1 => Kind::Linear(Form::Pool),
+        _ if varying <= 1 => Kind::Linear(Form::Dense),
+        _ => Kind::Bilinear,
+    }
 }
 
 /// Labels of every operand and of the output; an ellipsis has become labels of its own.

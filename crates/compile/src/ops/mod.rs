@@ -18,12 +18,14 @@ mod quantize;
 mod reduction;
 mod resize;
 mod rest;
+mod sign;
 
 use std::sync::OnceLock;
 
 pub(crate) use rest::{Rest, rest};
+pub(crate) use sign::nonnegative;
 
-use pellucid_graph::{Graph, Node};
+use pellucid_graph::{Graph, Node, NodeId};
 
 use crate::error::Result;
 use crate::kind::{Form, Kind};
@@ -101,6 +103,18 @@ pub fn all() -> &'static [&'static Operator] {
 pub fn lookup(name: &str) -> Option<&'static Operator> {
     let all = all();
     all.binary_search_by_key(&name, |operator| operator.name).ok().map(|position| all[position])
+}
+
+/// What a node is to a rule; `None` where its operator is not known.
+pub(crate) fn kind_of(graph: &Graph, id: NodeId) -> Option<Kind> {
+    let node = graph.node(id);
+    lookup(&node.operator).map(|operator| (operator.kind)(graph, node))
+}
+
+/// The input that a linear node adds to its result, where it has one.
+pub(crate) fn bias_of(graph: &Graph, id: NodeId) -> Option<usize> {
+    let node = graph.node(id);
+    lookup(&node.operator)?.bias.filter(|index| node.input(*index).is_some())
 }
 
 /// The kind of operators that sum or average numbers.

@@ -183,6 +183,11 @@ pub fn fold_batch_normalization(graph: &Graph) -> Result<Graph> {
     rewrite(graph, "folded", Prune::Unreachable, &mut FoldBatchNormalization)
 }
 
+/// How many batch normalisations a graph has.
+pub fn batch_normalizations(graph: &Graph) -> usize {
+    graph.nodes().iter().filter(|node| node.operator == "BatchNormalization").count()
+}
+
 struct FoldBatchNormalization;
 
 impl Replace for FoldBatchNormalization {

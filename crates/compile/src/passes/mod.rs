@@ -12,7 +12,7 @@ pub mod lower;
 pub mod raise;
 pub mod rewrite;
 
-pub use fold::{DEFAULT_LIMIT_ELEMENTS, fold, fold_batch_normalization};
+pub use fold::{DEFAULT_LIMIT_ELEMENTS, batch_normalizations, fold, fold_batch_normalization};
 pub use lower::lower;
 pub use raise::raise;
 pub use rewrite::{Prune, Replace, Site, rewrite};

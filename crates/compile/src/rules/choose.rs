@@ -33,6 +33,29 @@ impl Site<'_> {
         matches!(self.kind, Kind::Linear(Form::Convolution | Form::Dense))
     }
 
+    /// Whether it adds numbers of which some are constants.
+    pub fn adds_constant(&self) -> bool {
+        let adds = matches!(self.kind, Kind::Linear(Form::Sum | Form::Difference));
+        adds && self.signals() < self.graph.node(self.node).inputs.iter().flatten().count()
+    }
+
+    /// Whether what it picks may be a constant number.
+    pub fn picks_constant(&self) -> bool {
+        let node = self.graph.node(self.node);
+        let float = |id: &ValueId| {
+            let value = self.graph.value(*id);
+            value.fixed && value.element.is_some_and(pellucid_graph::ElementType::is_float)
+        };
+        self.kind == Kind::Select && node.inputs.iter().flatten().any(float)
+    }
+
+    /// Whether its first result has the shape of its first input.
+    pub fn keeps_shape(&self) -> bool {
+        let node = self.graph.node(self.node);
+        let shape = |id: Option<ValueId>| id.and_then(|id| self.graph.value(id).shape.clone());
+        shape(node.input(0)).is_some_and(|before| shape(node.output(0)) == Some(before))
+    }
+
     /// How many of its inputs depend on the model's input.
     pub fn signals(&self) -> usize {
         let inputs = self.graph.node(self.node).inputs.iter().flatten();
@@ -132,6 +155,15 @@ pub struct Choice {
     pub rule: Arc<dyn Rule>,
 }
 
+impl PartialEq for Choice {
+    /// Rules are the same where they say the same of themselves, parameters included.
+    fn eq(&self, other: &Self) -> bool {
+        self.when == other.when && self.rule.describe() == other.rule.describe()
+    }
+}
+
+impl Eq for Choice {}
+
 /// Which rule meets which node: the first choice that applies, else the derivative.
 #[derive(Debug, Clone, Default)]
 pub struct RuleMap {
@@ -146,7 +178,8 @@ impl RuleMap {
     /// `rule` at rectifiers, the derivative elsewhere.
     #[must_use]
     pub fn at_rectifiers(rule: impl Rule + 'static) -> Self {
-        Self::GRADIENT.with(When::Kind(Kind::Elementwise(Role::Rectifier)), rule)
+        // Elsewhere the derivative is the method's own choice.
+        Self::GRADIENT.with(When::Kind(Kind::Elementwise(Role::Rectifier)), rule).with(When::Always, Gradient)
     }
 
     /// The same with a choice behind those that are there.
@@ -154,6 +187,11 @@ impl RuleMap {
     pub fn with(mut self, when: When, rule: impl Rule + 'static) -> Self {
         self.choices.push(Choice { when, rule: Arc::new(rule) });
         self
+    }
+
+    /// The choices, the first that applies counting.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
     }
 
     /// The same with choices before those that are there.
@@ -189,8 +227,14 @@ impl RuleMap {
     /// The rule for a node.
     pub fn rule(&self, site: &Site<'_>) -> Planned {
         match self.choices.iter().find(|choice| choice.when.holds(site)) {
-            Some(choice) => Planned { rule: choice.rule.clone(), fallback: false },
-            None => Planned { rule: Arc::new(Gradient), fallback: !self.choices.is_empty() },
+            Some(choice) => {
+                Planned { rule: choice.rule.clone(), fallback: false, breaks: choice.rule.breaks(site) }
+            }
+            None => Planned {
+                rule: Arc::new(Gradient),
+                fallback: !self.choices.is_empty(),
+                breaks: Gradient.breaks(site),
+            },
         }
     }
 
@@ -201,18 +245,12 @@ impl RuleMap {
         let joined: BTreeSet<NodeId> = added.values().copied().collect();
         let mut rules = BTreeMap::new();
         for id in nodes {
-            let Some(operator) = ops::lookup(&graph.node(*id).operator) else { continue };
-            let node = graph.node(*id);
-            let own = operator.bias.is_some_and(|index| node.input(index).is_some());
-            let site = Site {
-                graph,
-                node: *id,
-                kind: (operator.kind)(graph, node),
-                depth: depths.get(id).copied().unwrap_or_default(),
-                biased: own || added.contains_key(id),
-            };
+            let Some(kind) = ops::kind_of(graph, *id) else { continue };
+            let biased = ops::bias_of(graph, *id).is_some() || added.contains_key(id);
+            let depth = depths.get(id).copied().unwrap_or_default();
+            let site = Site { graph, node: *id, kind, depth, biased };
             let planned = if joined.contains(id) {
-                Planned { rule: Arc::new(Gradient), fallback: false }
+                Planned { rule: Arc::new(Gradient), fallback: false, breaks: None }
             } else {
                 self.rule(&site)
             };
@@ -229,6 +267,8 @@ pub struct Planned {
     pub rule: Arc<dyn Rule>,
     /// Whether no choice applied: the derivative stands in.
     pub fallback: bool,
+    /// Why relevance may be lost or made at the node.
+    pub breaks: Option<&'static str>,
 }
 
 /// The rules for the nodes of a graph.
@@ -243,7 +283,11 @@ pub struct Plan {
 impl Plan {
     /// The rule for a node.
     pub fn rule(&self, node: NodeId) -> Planned {
-        self.rules.get(&node).cloned().unwrap_or_else(|| Planned { rule: Arc::new(Gradient), fallback: true })
+        self.rules.get(&node).cloned().unwrap_or_else(|| Planned {
+            rule: Arc::new(Gradient),
+            fallback: true,
+            breaks: None,
+        })
     }
 
     /// Layers between the model's input and a node.
@@ -262,21 +306,18 @@ impl Plan {
     }
 }
 
-fn kind(graph: &Graph, id: NodeId) -> Option<Kind> {
-    let node = graph.node(id);
-    ops::lookup(&node.operator).map(|operator| (operator.kind)(graph, node))
-}
-
-/// Layers on the longest way to each node of `nodes`, which are in execution order.
+/// Layers on the longest way from an input of the model to each node of `nodes`, which are in execution order. They may
+/// begin behind a layer that is looked at: the nodes before it count too.
 fn depths(graph: &Graph, nodes: &[NodeId]) -> BTreeMap<NodeId, usize> {
     let mut behind: BTreeMap<ValueId, usize> = BTreeMap::new();
     let mut depths = BTreeMap::new();
-    for id in nodes {
-        let before = graph.dependencies(*id);
+    let Some(last) = nodes.last() else { return depths };
+    for id in graph.node_ids().take_while(|id| id <= last) {
+        let before = graph.dependencies(id);
         let depth = before.iter().filter_map(|input| behind.get(input)).max().copied().unwrap_or(0);
-        depths.insert(*id, depth);
-        let layer = matches!(kind(graph, *id), Some(Kind::Linear(Form::Convolution | Form::Dense)));
-        for output in graph.node(*id).outputs.iter().flatten() {
+        depths.insert(id, depth);
+        let layer = matches!(ops::kind_of(graph, id), Some(Kind::Linear(Form::Convolution | Form::Dense)));
+        for output in graph.node(id).outputs.iter().flatten().filter(|output| !graph.value(**output).fixed) {
             behind.insert(*output, depth + usize::from(layer));
         }
     }
@@ -304,11 +345,11 @@ fn added_biases(graph: &Graph, nodes: &[NodeId]) -> BTreeMap<NodeId, NodeId> {
         let Some(producer) = graph.producer_of(layer).filter(|node| on_the_way.contains(node)) else {
             continue;
         };
-        let is_layer = matches!(kind(graph, producer), Some(Kind::Linear(Form::Convolution | Form::Dense)));
-        let own = ops::lookup(&graph.node(producer).operator).and_then(|operator| operator.bias);
-        let has_own = own.is_some_and(|index| graph.node(producer).input(index).is_some());
+        let is_layer =
+            matches!(ops::kind_of(graph, producer), Some(Kind::Linear(Form::Convolution | Form::Dense)));
+        let has_own = ops::bias_of(graph, producer).is_some();
         let alone = takers.get(&layer) == Some(&1) && !graph.outputs().contains(&layer);
-        let adds = kind(graph, *id) == Some(Kind::Linear(Form::Sum));
+        let adds = ops::kind_of(graph, *id) == Some(Kind::Linear(Form::Sum));
         // What is copied to more positions is no bias of the layer.
         let output = graph.node(*id).output(0);
         let same = output.is_some_and(|output| graph.value(output).shape == graph.value(layer).shape);

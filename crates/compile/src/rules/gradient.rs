@@ -1,7 +1,8 @@
 //! The derivative.
 
-use super::Rule;
+use super::{Rule, Site};
 use crate::error::Result;
+use crate::kind::{Form, Kind};
 use crate::step::{Signals, Step};
 
 /// dx = vjp(dy): the chain rule.
@@ -18,5 +19,15 @@ impl Rule for Gradient {
 
     fn backward<'g>(&self, step: &Step<'g>) -> Result<Signals<'g>> {
         step.vjp()
+    }
+
+    fn breaks(&self, site: &Site<'_>) -> Option<&'static str> {
+        match site.kind {
+            Kind::Move => None,
+            Kind::Select => site.picks_constant().then_some("a constant may be picked"),
+            Kind::Linear(Form::Sum | Form::Difference) if site.signals() == 1 => None,
+            Kind::Flat => Some("its derivative is zero"),
+            _ => Some("a derivative is no share of relevance"),
+        }
     }
 }

@@ -3,19 +3,42 @@
 //! One file a rule. A [`RuleMap`] chooses a rule for each node by what the node is to a rule ([`Kind`]) and by where it
 //! stands, never by an operator's name.
 
+mod alpha_beta;
 mod choose;
 mod deconvnet;
+mod epsilon;
+mod flat;
+mod gamma;
+mod gate;
 mod gradient;
 mod guided_backprop;
+mod norm;
+mod parts;
+mod pass;
 mod rescale;
+mod spec;
+mod w_square;
+mod z_box;
+mod z_plus;
 
 use std::fmt::Debug;
 
+pub use alpha_beta::AlphaBeta;
 pub use choose::{Choice, Plan, Planned, RuleMap, Site, When};
 pub use deconvnet::Deconvnet;
+pub use epsilon::Epsilon;
+pub use flat::Flat;
+pub use gamma::Gamma;
+pub use gate::Gate;
 pub use gradient::Gradient;
 pub use guided_backprop::GuidedBackprop;
+pub use norm::Norm;
+pub use pass::Pass;
 pub use rescale::Rescale;
+pub use spec::{kind_named, rule_named};
+pub use w_square::WSquare;
+pub use z_box::{Bound, ZBox};
+pub use z_plus::ZPlus;
 
 use crate::error::Result;
 use crate::step::{Signals, Step};

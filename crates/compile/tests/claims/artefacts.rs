@@ -79,8 +79,11 @@ fn subjects(graph: &Graph) -> Vec<Subject> {
         }
         if plain.method.points == Points::Once && !plain.method.rules.compares() {
             subjects.push(Subject::wrapped(definition, &[("points", "smooth"), ("samples", "3")]));
-            subjects
-                .push(Subject::wrapped(definition, &[("points", "path"), ("quadrature", "gauss-legendre")]));
+            // Relevance is a share of the score already, and refuses to be multiplied along a path.
+            if !plain.method.is_relevance() {
+                let path = [("points", "path"), ("quadrature", "gauss-legendre")];
+                subjects.push(Subject::wrapped(definition, &path));
+            }
         }
         if plain.method.readout == Readout::TimesChange {
             subjects.push(Subject::wrapped(definition, &[("form", "derivative")]));

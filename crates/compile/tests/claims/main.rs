@@ -6,14 +6,15 @@
 mod artefacts;
 mod attribute;
 mod check;
+mod conservation;
 mod layers;
 mod maps;
 mod snapshots;
 
 use pellucid_compile::methods::{ALL, Claim, find_compiled};
-use pellucid_compile::rules::{Rule, RuleMap};
+use pellucid_compile::rules::{Gradient, Rule, RuleMap, When};
 use pellucid_compile::step::{Signals, Step};
-use pellucid_compile::{CompileError, Readout, Var};
+use pellucid_compile::{CompileError, Form, Kind, Readout, Seed, Var};
 
 use attribute::{Fault, Subject};
 
@@ -27,6 +28,7 @@ fn checkers(claim: Claim) -> Vec<Checker> {
         Claim::Linearity => vec![check::linearity],
         Claim::ImplementationInvariance => vec![check::implementation_invariance],
         Claim::Dummy => vec![check::dummy],
+        Claim::Conservation => vec![conservation::conservation],
         Claim::FullCompleteness => vec![maps::full_completeness],
         Claim::LayerCompleteness => vec![layers::completeness],
     }
@@ -66,6 +68,28 @@ fn attributions_depend_on_the_function_alone() {
 #[test]
 fn unused_inputs_get_nothing() {
     holds(Claim::Dummy);
+}
+
+#[test]
+fn relevance_is_conserved_without_biases() {
+    holds(Claim::Conservation);
+}
+
+#[test]
+fn lost_and_made_relevance_is_caught() {
+    let honest = Subject::named("lrp-epsilon");
+    // Rectifiers that pass 1 % too much; residual sums that give both branches all; a rule that does not conserve.
+    let rectifiers = RuleMap::at_rectifiers(TooMuch).choices()[..1].to_vec();
+    let sums = RuleMap::GRADIENT.with(When::Kind(Kind::Linear(Form::Sum)), Gradient).choices().to_vec();
+    for choices in [rectifiers, sums] {
+        let rules = honest.method.rules.clone().before(choices);
+        is_caught(Claim::Conservation, &honest.clone().with_method(|method| method.rules = rules));
+    }
+    is_caught(Claim::Conservation, &Subject::named("lrp-z-plus"));
+    is_caught(
+        Claim::Conservation,
+        &Subject::named("gradient").with_method(|method| method.seed = Seed::Score),
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
 use pellucid_compile::methods::{Definition, Form};
-use pellucid_compile::{Method, Points, Target as Compiled};
+use pellucid_compile::{Method, Points, Prepare, Target as Compiled};
 use pellucid_graph::Graph;
 
 use super::attribute::Run;
@@ -69,7 +69,7 @@ impl<'a> Explainer<'a> {
         options: &Options,
         progress: &'a dyn Progress,
     ) -> Result<Self, Error> {
-        let chosen = Chosen::new(options)?;
+        let chosen = Chosen::new(model, options)?;
         let method = chosen.method()?;
         let graph = bound(model.graph(), shapes)?;
         let choices = options.choices();
@@ -226,6 +226,9 @@ impl<'a> Explainer<'a> {
     pub(crate) fn notes(&self, rows: usize) -> Vec<String> {
         let (program, model) = (&self.evaluator.program, self.model);
         let mut notes = Vec::new();
+        if self.method.prepare == Prepare::Fold {
+            notes.extend(folding(program.normalizations));
+        }
         if self.unfinished > 0 {
             notes.push(format!(
                 "{} of {} rows did not reach the tolerance within the {} points that steps allows: the gap and the \
@@ -286,6 +289,26 @@ fn looks_once(chosen: &Chosen, method: &Method) -> bool {
 }
 
 /// What the model says; and, where that is not what is explained but a hidden unit is, its values, [n, 1].
+/// What a method of relevance did to batch normalisations: `folded` into the layers before them, and left.
+fn folding((folded, left): (usize, usize)) -> Option<String> {
+    let of = |count: usize| match count {
+        1 => "1 batch normalisation".to_owned(),
+        count => format!("{count} batch normalisations"),
+    };
+    match (folded, left) {
+        (0, 0) => None,
+        (0, left) => Some(format!("{} with no layer before passes relevance unchanged", of(left))),
+        (folded, 0) => {
+            Some(format!("{} folded into the layers before, in the graph that is explained", of(folded)))
+        }
+        (folded, left) => Some(format!(
+            "{} folded into the layers before, in the graph that is explained; {left} more with no layer before pass \
+             relevance unchanged",
+            of(folded)
+        )),
+    }
+}
+
 fn predicted(
     model: &Model,
     evaluator: &mut Evaluator<'_>,

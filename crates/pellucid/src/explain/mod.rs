@@ -22,6 +22,8 @@ mod sampling;
 mod score_cam;
 mod targets;
 
+use std::path::Path;
+
 use pellucid_compile::methods::{Definition, Settings as Checked};
 use pellucid_compile::{Method, Neuron, Request, Target};
 use pellucid_runtime::{Device, Engine, Options as EngineOptions};
@@ -34,6 +36,7 @@ pub use predictor::Predictor;
 pub(crate) use predictor::bound;
 pub use progress::{Progress, Silent, Stoppable};
 pub use targets::TargetChoice;
+pub(crate) use targets::target_classes;
 
 use crate::array::Array;
 use crate::attribution::{Explanation, Prediction};
@@ -41,7 +44,7 @@ use crate::error::Error;
 use crate::input::Inputs;
 use crate::methods;
 use crate::model::Model;
-use crate::npy;
+use crate::{npy, rules_file};
 
 /// How and within which limits models are run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -109,7 +112,7 @@ impl Options {
     /// # Errors
     /// As [`explain`].
     pub fn check(&self, model: &Model) -> Result<(), Error> {
-        let chosen = Chosen::new(self)?;
+        let chosen = Chosen::new(model, self)?;
         if let Some(layer) = &chosen.layer {
             pellucid_compile::layer::find(model.graph(), layer)?;
         }
@@ -156,9 +159,10 @@ pub(crate) struct Chosen {
 }
 
 impl Chosen {
-    pub(crate) fn new(options: &Options) -> Result<Self, Error> {
+    pub(crate) fn new(model: &Model, options: &Options) -> Result<Self, Error> {
         let definition = methods::find(&options.method)?;
-        let settings = Checked::new(definition, &options.settings)?;
+        let mut settings = Checked::new(definition, &options.settings)?;
+        settle(model, &mut settings)?;
         let named = settings.text("layer").map(str::to_owned);
         let neuron = options.neuron.as_deref().map(str::parse).transpose()?;
         if neuron.is_some() && !options.targets.is_empty() {
@@ -215,6 +219,33 @@ impl Chosen {
     pub(crate) fn request(&self, target: Target, output: Option<String>) -> Request {
         Request { target, output, layer: self.layer.clone(), neuron: self.neuron.clone() }
     }
+}
+
+/// Looks up what settings only name: the file of rules, and the bounds that a picture has after preprocessing.
+fn settle(model: &Model, settings: &mut Checked) -> Result<(), Error> {
+    if let Some(path) = settings.text("rules").map(str::to_owned) {
+        settings.choose_rules(rules_file::read(Path::new(&path))?);
+    }
+    for (key, largest) in [("low", false), ("high", true)] {
+        let asked = settings.text(key) == Some("image");
+        // What a picture may become is what the rule means; a row's own range stands in where that is not known.
+        let by_default = settings.text(key).is_some() && !settings.is_given(key);
+        let Some(bounds) = model.picture_bounds().filter(|_| asked || by_default) else {
+            if asked {
+                return Err(Error::Setting {
+                    name: key.to_owned(),
+                    problem:
+                        "image: the model does not say how its pictures are prepared: give numbers, or row"
+                            .to_owned(),
+                });
+            }
+            continue;
+        };
+        let numbers: Vec<String> =
+            bounds.iter().map(|(low, high)| if largest { high } else { low }.to_string()).collect();
+        settings.choose(key, &numbers.join(","));
+    }
+    Ok(())
 }
 
 /// Explains `inputs`, with one [`Explained`](crate::Explained) for each target.

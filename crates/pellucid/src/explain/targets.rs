@@ -214,6 +214,23 @@ impl Aim {
     }
 }
 
+/// The class of each row, and the class that is taken away; −1 for none.
+pub(crate) fn target_classes(
+    model: &Model,
+    prediction: &Prediction,
+    choice: &TargetChoice,
+    place: Place,
+) -> Result<(Vec<i64>, Vec<i64>), Error> {
+    let classes = prediction.scores.ncols();
+    let count = (classes > 1).then_some(classes);
+    let number = |class: usize| i64::try_from(class).unwrap_or(i64::MAX);
+    let aims = aims(model, prediction, choice, count, place)?;
+    Ok((
+        aims.iter().map(|aim| number(aim.of)).collect(),
+        aims.iter().map(|aim| aim.minus.map_or(-1, number)).collect(),
+    ))
+}
+
 /// What is explained of each row.
 pub(crate) fn aims(
     model: &Model,
