@@ -88,6 +88,8 @@ pub struct Program {
     pub model_nodes: usize,
     /// Nodes of the model and of its copy on the baseline, which come first: what all targets share.
     pub shared_nodes: usize,
+    /// Whether values are relevance, shares of the score.
+    pub relevance: bool,
     /// Batch normalisations that the method folded into the layers before them, and those that are left.
     pub normalizations: (usize, usize),
 }
@@ -296,6 +298,7 @@ pub(crate) fn compiled(graph: &Graph, method: &Method, request: &Request) -> Res
         classes: scored.classes,
         model_nodes: graph.nodes().len(),
         shared_nodes,
+        relevance: method.is_relevance(),
         normalizations: (0, batch_normalizations(graph)),
         graph: compiled,
     })

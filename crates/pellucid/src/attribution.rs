@@ -25,6 +25,8 @@ pub struct Attribution {
     pub baseline_score: Option<Array1<f32>>,
     /// `[n]`: score − baseline score − Σ values, for methods that claim completeness.
     pub gap: Option<Array1<f32>>,
+    /// Whether values are relevance: then the gap is what was lost on the way (negative: made), which is no error.
+    pub relevance: bool,
     /// `[n]`: ‖`A_k` − `A_2k`‖₁ of nested quadrature rules. A small gap can hide errors that cancel; this cannot.
     pub quadrature_error: Option<Array1<f32>>,
     /// `[n]`: standard error of the gap, for methods that are complete in expectation.

@@ -408,6 +408,7 @@ fn blank(evaluator: &Evaluator<'_>, values: Vec<ArrayD<f32>>) -> Attribution {
         unit: evaluator.program.unit,
         baseline_score: None,
         gap: None,
+        relevance: evaluator.program.relevance,
         gap_std_error: None,
         quadrature_error: None,
         std_error: None,

@@ -115,6 +115,7 @@ pub(crate) fn explanation(inputs: Inputs, input: &str, values: ArrayD<f32>) -> E
         baseline_score: if signed { one(-0.412) } else { None },
         gap: if signed { one(0.0312) } else { None },
         quadrature_error: if signed { one(1.4) } else { None },
+        relevance: false,
         gap_std_error: None,
         std_error: None,
         repeated: Vec::new(),

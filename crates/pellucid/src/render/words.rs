@@ -138,17 +138,31 @@ pub fn verdict(explained: &Explained, row: usize) -> Verdict {
             _ => (total, format!("{}, the sum of the attributions' sizes", quantity(total, unit))),
         };
         let relative = part(gap, whole);
+        if attribution.relevance {
+            let (what, verb) = if (gap > 0.0) == (attribution.score[row] > 0.0) {
+                ("lost", "to biases, stabilisers and rules that do not conserve")
+            } else {
+                ("made", "by biases and rules that do not conserve")
+            };
+            reasons.push(format!(
+                "Of {of}, relevance of {} ({}) was {what} on the way {verb}; coverage with the input says where.",
+                number(gap),
+                percent(relative),
+            ));
+        }
         // Of a map that is made of more than sums, the gap says whether all terms were found, not what its sizes are.
         let sums = attribution.baseline_score.is_some() || sums_to_score(attribution, row, gap);
-        if sums {
+        if sums && !attribution.relevance {
             graded(grade(relative, GAP));
         }
         let what = if sums { "The attributions" } else { "The terms that the map is made of" };
-        reasons.push(format!(
-            "{what} miss {} of {of}: {} (the completeness gap).",
-            percent(relative),
-            number(gap)
-        ));
+        if !attribution.relevance {
+            reasons.push(format!(
+                "{what} miss {} of {of}: {} (the completeness gap).",
+                percent(relative),
+                number(gap)
+            ));
+        }
     }
     if let Some(error) = attribution.quadrature_error.as_ref().map(|error| error[row]) {
         let relative = part(error, total);
@@ -218,7 +232,8 @@ pub fn summary(explained: &Explained, row: usize) -> String {
         parts.push(format!("baseline {}", number(baseline[row])));
     }
     if let Some(gap) = &attribution.gap {
-        parts.push(format!("gap {}", number(gap[row])));
+        let what = if attribution.relevance { "relevance lost" } else { "gap" };
+        parts.push(format!("{what} {}", number(gap[row])));
     }
     if let Some(error) = &attribution.quadrature_error {
         let share = percent(part(error[row], total(attribution, row)));
@@ -294,6 +309,7 @@ mod tests {
                 baseline_score: gap.map(|_| one(0.5)),
                 gap: gap.map(one),
                 quadrature_error: error.map(one),
+                relevance: false,
                 gap_std_error: None,
                 std_error: None,
                 repeated: Vec::new(),

@@ -184,6 +184,7 @@ fn shortened(whole: &Explanation, most: usize) -> Explanation {
                     unit: attribution.unit,
                     baseline_score: vector(&attribution.baseline_score),
                     gap: vector(&attribution.gap),
+                    relevance: attribution.relevance,
                     gap_std_error: vector(&attribution.gap_std_error),
                     quadrature_error: vector(&attribution.quadrature_error),
                     std_error: attribution.std_error.as_ref().map(|errors| errors.iter().map(cut).collect()),
