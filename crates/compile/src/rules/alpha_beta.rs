@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::step::{Signals, Step};
 
 /// At a layer, what raises the result gets α times the relevance and what lowers it −β times, α − β = 1. With x± and W±
-/// the positive and negative parts: R_x = α · c⁺(R_y / z⁺) − β · c⁻(R_y / z⁻),
+/// the positive and negative parts: Rₓ = α · c⁺(Rᵧ / z⁺) − β · c⁻(Rᵧ / z⁻),
 /// z⁺ = W⁺x⁺ + W⁻x⁻ + b⁺, c⁺(s) = x⁺ · W⁺ᵀs + x⁻ · W⁻ᵀs, and z⁻, c⁻ the same with W⁺ and W⁻ exchanged and b⁻.
 ///
 /// What biases take is lost, and where nothing raises (or nothing lowers) a result, α (or −β) times its relevance.
@@ -24,7 +24,7 @@ pub struct AlphaBeta {
     pub stabilizer: f64,
 }
 
-/// x · ∂z (R_y / z) of the contributions that raise (or lower) the result.
+/// x · ∂z (Rᵧ / z) of the contributions that raise (or lower) the result.
 pub(super) fn share<'g>(
     layer: &Layer<'_, 'g>,
     dy: Var<'g>,

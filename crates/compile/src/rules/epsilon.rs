@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::step::{Signals, Step};
 
 /// At a layer, relevance is shared by what each input contributes to the sum, the bias included:
-/// R_x = x · Wᵀ (R_y / (y + ε · sign y)), y = W x + b.
+/// Rₓ = x · Wᵀ (Rᵧ / (y + ε · sign y)), y = W x + b.
 ///
 /// What the bias and ε take is lost: without biases and as ε → 0 relevance is conserved.
 ///

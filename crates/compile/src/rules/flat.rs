@@ -5,7 +5,7 @@ use super::parts::{Layer, stabilized};
 use crate::error::Result;
 use crate::step::{Signals, Step};
 
-/// At a layer, relevance is shared evenly by all inputs that a result is made of: R_x = 1ᵀ (R_y / (1 · 1)), weights and
+/// At a layer, relevance is shared evenly by all inputs that a result is made of: Rₓ = 1ᵀ (Rᵧ / (1 · 1)), weights and
 /// inputs being ones and biases zeros.
 ///
 /// Source: S. Lapuschkin, S. Wäldchen, A. Binder, G. Montavon, W. Samek, K.-R. Müller (2019), Unmasking Clever Hans

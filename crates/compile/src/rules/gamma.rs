@@ -7,7 +7,7 @@ use crate::step::{Signals, Step};
 
 /// At a layer, contributions that agree in sign with the result count 1 + γ times. With x± and W± the positive and
 /// negative parts, where y > 0:
-/// z = (W + γW⁺) x⁺ + (W + γW⁻) x⁻ + b + γb⁺, R_x = (x⁺ · (W + γW⁺)ᵀ + x⁻ · (W + γW⁻)ᵀ) (R_y / z),
+/// z = (W + γW⁺) x⁺ + (W + γW⁻) x⁻ + b + γb⁺, Rₓ = (x⁺ · (W + γW⁺)ᵀ + x⁻ · (W + γW⁻)ᵀ) (Rᵧ / z),
 /// and where y < 0 the same with W⁺ and W⁻ exchanged and b⁻. Where y is 0 nothing is passed.
 ///
 /// What the bias takes is lost: without biases relevance is conserved.

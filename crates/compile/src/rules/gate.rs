@@ -11,7 +11,7 @@ use crate::step::{Signals, Step};
 
 /// At a product of two values that both depend on the model's input, the one that gates the other counts as a constant
 /// and the other takes all: squeeze-and-excite, attention weights, gated units. Where neither is a gate each takes half:
-/// R_a = ½ a · vjp_a(R_y / y). A quotient gives all to its numerator.
+/// Rₐ = ½ a · vjp(Rᵧ / y). A quotient gives all to its numerator.
 ///
 /// A gate is the attention weights of a softmax or a sigmoid, moved and scaled or not; else the one of fewer numbers,
 /// which is copied to those of the other.

@@ -5,7 +5,7 @@ use super::{Rule, Site};
 use crate::error::Result;
 use crate::step::{Signals, Step};
 
-/// Relevance is shared in proportion to what each input contributes: R_x = x · vjp(R_y / y), for sums, differences,
+/// Relevance is shared in proportion to what each input contributes: Rₓ = x · vjp(Rᵧ / y), for sums, differences,
 /// means and average pooling, which have no weights of their own. So a residual sum `x + f(x)` gives each its share,
 /// and not to both all of it.
 ///

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::kind::{Form, Kind};
 use crate::step::{Signals, Step};
 
-/// R_x = R_y for the first input that depends on the model's input: activations, normalisations (whose statistics count
+/// Rₓ = Rᵧ for the first input that depends on the model's input: activations, normalisations (whose statistics count
 /// as constants), factors and constants that are added.
 ///
 /// Where results are fewer than inputs, such as the norm over an axis, relevance is shared as [`Norm`] does.

@@ -5,7 +5,7 @@ use super::{Rule, Site};
 use crate::error::Result;
 use crate::step::{Signals, Step};
 
-/// At a layer, relevance is shared by the squares of the weights, whatever the input: R_x = (W²)ᵀ (R_y / (W²1 + b²)).
+/// At a layer, relevance is shared by the squares of the weights, whatever the input: Rₓ = (W²)ᵀ (Rᵧ / (W²1 + b²)).
 ///
 /// What the square of the bias takes is lost.
 ///

@@ -28,7 +28,7 @@ impl std::fmt::Display for Bound {
 }
 
 /// At a layer whose inputs lie between bounds l and h:
-/// R_x = (x · Wᵀ − l · W⁺ᵀ − h · W⁻ᵀ) (R_y / (W x − W⁺l − W⁻h)). Biases cancel.
+/// Rₓ = (x · Wᵀ − l · W⁺ᵀ − h · W⁻ᵀ) (Rᵧ / (W x − W⁺l − W⁻h)). Biases cancel.
 ///
 /// Source: G. Montavon, S. Lapuschkin, A. Binder, W. Samek, K.-R. Müller (2017), Explaining Nonlinear Classification
 /// Decisions with Deep Taylor Decomposition, arXiv:1512.02479.
@@ -74,20 +74,18 @@ fn bound<'g>(bound: &Bound, of_row: &str, x: Var<'g>) -> Result<Var<'g>> {
             let axes: Vec<usize> = (1..rank).collect();
             x.reduced(of_row, &axes, Keep::Axes)
         }
-        Bound::Given(numbers) => match numbers[..] {
-            [only] => x.scalar(only),
-            _ => {
-                let channels = if rank > 1 { x.size(1)? } else { 0 };
-                if channels != numbers.len() {
-                    return Err(CompileError::Model(format!(
-                        "low and high have {} numbers for {channels} channels: give one, or one for each channel",
-                        numbers.len()
-                    )));
-                }
-                let shape = (0..rank).map(|axis| if axis == 1 { channels } else { 1 }).collect();
-                builder.values(x.element(), shape, numbers)
+        Bound::Given(numbers) if numbers.len() == 1 => x.scalar(numbers[0]),
+        Bound::Given(numbers) => {
+            let channels = if rank > 1 { x.size(1)? } else { 0 };
+            if channels != numbers.len() {
+                return Err(CompileError::Model(format!(
+                    "low and high have {} numbers for {channels} channels: give one, or one for each channel",
+                    numbers.len()
+                )));
             }
-        },
+            let shape = (0..rank).map(|axis| if axis == 1 { channels } else { 1 }).collect();
+            builder.values(x.element(), shape, numbers)
+        }
     };
     bound.expand_like(x)
 }
