@@ -56,6 +56,7 @@ METHODS = {
     "layer-cam": [],
     "guided-grad-cam": [],
     "full-grad": [],
+    "deeplift": ["--baseline", "zero"],
     "integrated-gradients": ["--baseline", "zero", "--set", "quadrature=gauss-legendre", "--set", f"steps={STEPS}"],
 }
 PATH = ["--baseline", "zero", "--set", "points=path", "--set", "quadrature=gauss-legendre", "--set", f"steps={STEPS}"]
@@ -64,6 +65,7 @@ WRAPPED = {
     "guided-backprop:path": PATH,
     "grad-cam:path": PATH,
     "expected-gradients": ["--set", "samples=6", "--seed", "3"],
+    "deep-shap": [],
     "gradient:targets": ["--target", "2,0-1,top1"],
     "integrated-gradients:targets": [*METHODS["integrated-gradients"], "--target", "1,2-0"],
 }
@@ -74,15 +76,15 @@ RELEVANCE = {
 }
 METHODS |= RELEVANCE
 METHODS |= WRAPPED
-BIG = ["grad-cam", "hires-cam", "guided-grad-cam", "full-grad", "input-x-gradient", "integrated-gradients"]
+BIG = ["deeplift", "grad-cam", "hires-cam", "guided-grad-cam", "full-grad", "input-x-gradient", "integrated-gradients"]
 GOLDENS = {
     "cnn.torchscript": [*PLAIN, *WRAPPED],
     "residual.dynamo": PLAIN,
     "convolutions.torchscript.unfolded": PLAIN,
-    "squeeze_excite.dynamo": ["input-x-gradient", "full-grad", "integrated-gradients"],
+    "squeeze_excite.dynamo": ["deeplift", "input-x-gradient", "full-grad", "integrated-gradients"],
     "dense.torchscript": ["input-x-gradient", "grad-cam", "layer-cam", "full-grad"],
-    "activations.dynamo": ["gradient", "integrated-gradients"],
-    "attention.torchscript": ["gradient", "integrated-gradients"],
+    "activations.dynamo": ["deeplift", "gradient", "integrated-gradients"],
+    "attention.torchscript": ["deeplift", "gradient", "integrated-gradients"],
     "conv1d.dynamo": ["input-x-gradient", "guided-backprop", "hires-cam", "full-grad"],
     "softmax_head.torchscript": ["input-x-gradient", "integrated-gradients"],
     "lrp.vgg_bn.torchscript.unfolded": list(RELEVANCE),

@@ -305,10 +305,11 @@ impl Builder {
             }
             let pushed = self.graph.borrow_mut().push(NewNode {
                 operator: node.operator.clone(),
+                // Engines refuse two nodes of one name, and a model may be copied more than once.
                 name: if node.name.is_empty() {
                     String::new()
                 } else {
-                    format!("{}.{}", self.prefix, node.name)
+                    format!("{}.{}.{}", self.prefix, self.graph.borrow().values().len(), node.name)
                 },
                 inputs,
                 outputs,

@@ -101,20 +101,26 @@ pub(crate) fn refer(
 fn between(graph: &Graph, moved: &[ValueId], wanted: &[ValueId]) -> Vec<NodeId> {
     let marked = |values: &[ValueId]| {
         let mut marks = vec![false; graph.values().len()];
-        values.iter().for_each(|id| marks[id.index()] = true);
+        for id in values {
+            marks[id.index()] = true;
+        }
         marks
     };
     let (mut sees, mut needed) = (marked(moved), marked(wanted));
     for id in graph.node_ids() {
         if graph.dependencies(id).iter().any(|input| sees[input.index()]) {
-            graph.node(id).outputs.iter().flatten().for_each(|output| sees[output.index()] = true);
+            for output in graph.node(id).outputs.iter().flatten() {
+                sees[output.index()] = true;
+            }
         }
     }
     let mut nodes = Vec::new();
     for id in graph.node_ids().rev() {
         let outputs = || graph.node(id).outputs.iter().flatten();
         if outputs().any(|output| needed[output.index()] && sees[output.index()]) {
-            graph.dependencies(id).iter().for_each(|input| needed[input.index()] = true);
+            for input in graph.dependencies(id) {
+                needed[input.index()] = true;
+            }
             nodes.push(id);
         }
     }

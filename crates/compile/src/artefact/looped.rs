@@ -171,15 +171,7 @@ impl<'a> Looped<'a> {
             .collect();
         let mut extra = Vec::new();
         if complete {
-            let mut gaps = Vec::new();
-            for (target, (score, end)) in outside.scores.iter().zip(&ends).enumerate() {
-                let mut gap = *score - *end;
-                for values in &values {
-                    let axes: Vec<usize> = (1..values[target].rank()?).collect();
-                    gap = gap - values[target].sum(&axes, Keep::None);
-                }
-                gaps.push(gap);
-            }
+            let gaps = gaps(&outside, &values, &ends)?;
             extra = vec![("baseline_score", ends), ("gap", gaps)];
         }
         self.making.finish(outside.added, &values, &outside.scores, &extra)
@@ -246,24 +238,10 @@ impl<'a> Looped<'a> {
         let ends: Vec<Var<'_>> = ends.into_iter().map(|sum| sum / count).collect();
         let mut extra = vec![("baseline_score", ends)];
         if self.making.complete {
-            let gaps = self.gaps(&outside, &values, &extra[0].1)?;
+            let gaps = gaps(&outside, &values, &extra[0].1)?;
             extra.push(("gap", gaps));
         }
         self.making.finish(outside.added, &values, &outside.scores, &extra)
-    }
-
-    /// score − baseline score − Σ values, one a target.
-    fn gaps(&self, outside: &Outside<'a>, values: &[Vec<Var<'a>>], ends: &[Var<'a>]) -> Result<Vec<Var<'a>>> {
-        let mut gaps = Vec::new();
-        for (target, (score, end)) in outside.scores.iter().zip(ends).enumerate() {
-            let mut gap = *score - *end;
-            for values in values {
-                let axes: Vec<usize> = (1..values[target].rank()?).collect();
-                gap = gap - values[target].sum(&axes, Keep::None);
-            }
-            gaps.push(gap);
-        }
-        Ok(gaps)
     }
 
     /// [k, …] for every input that is moved.
@@ -366,4 +344,18 @@ impl<'a> Looped<'a> {
         builder.check()?;
         Ok(outputs)
     }
+}
+
+/// score − baseline score − Σ values, one a target.
+fn gaps<'a>(outside: &Outside<'a>, values: &[Vec<Var<'a>>], ends: &[Var<'a>]) -> Result<Vec<Var<'a>>> {
+    let mut gaps = Vec::new();
+    for (target, (score, end)) in outside.scores.iter().zip(ends).enumerate() {
+        let mut gap = *score - *end;
+        for values in values {
+            let axes: Vec<usize> = (1..values[target].rank()?).collect();
+            gap = gap - values[target].sum(&axes, Keep::None);
+        }
+        gaps.push(gap);
+    }
+    Ok(gaps)
 }

@@ -34,12 +34,12 @@ impl Rule for Rescale {
             return found;
         }
         match step.kind() {
-            Kind::Linear(_) | Kind::Move => step.vjp(),
             Kind::Bilinear => in_the_middle(step),
             Kind::Elementwise(_) | Kind::Quantised => chord(step),
             // A step has a chord too, where it is one number in, one number out.
             Kind::Flat if is_pointwise(step)? => chord(step),
-            Kind::Flat => step.vjp(),
+            // What is linear is its own difference; what is flat and makes something else of its input has none.
+            Kind::Linear(_) | Kind::Move | Kind::Flat => step.vjp(),
             kind @ (Kind::Quotient | Kind::Normaliser | Kind::Weights | Kind::Select) => {
                 Err(CompileError::Model(format!("no exact difference is known of this {kind}")))
             }

@@ -74,7 +74,7 @@ fn failures(method: &Method, tolerance: f64) -> (Vec<String>, BTreeSet<String>, 
             Ok(Some(gap)) if gap <= tolerance => passed += 1,
             Ok(None) => {}
             Ok(Some(gap)) => {
-                failures.push(format!("{} {:?}: the gap is {gap}", case.operator, case.attributes))
+                failures.push(format!("{} {:?}: the gap is {gap}", case.operator, case.attributes));
             }
             Err(CompileError::Unsupported(offences)) => {
                 refused.extend(offences.into_iter().map(|offence| offence.operator));
