@@ -303,14 +303,14 @@ impl Builder {
                     body.renumber_captures(|outer| stands_for[outer.index()].unwrap_or(outer));
                 }
             }
+            // Engines refuse two nodes of one name, and a model may be copied more than once.
+            let name = match node.name.as_str() {
+                "" => String::new(),
+                name => format!("{}.{}.{name}", self.prefix, self.graph.borrow().values().len()),
+            };
             let pushed = self.graph.borrow_mut().push(NewNode {
                 operator: node.operator.clone(),
-                // Engines refuse two nodes of one name, and a model may be copied more than once.
-                name: if node.name.is_empty() {
-                    String::new()
-                } else {
-                    format!("{}.{}.{}", self.prefix, self.graph.borrow().values().len(), node.name)
-                },
+                name,
                 inputs,
                 outputs,
                 attributes,
