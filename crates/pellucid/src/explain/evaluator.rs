@@ -398,7 +398,7 @@ impl<'p> Evaluator<'p> {
         let layer = self.program.changes.is_some().then(|| results.next()).flatten();
         let layer = layer.map(|array| array.to_f32());
         let values = results.map(|array| array.to_f32()).collect();
-        Passed { scores, gap, baseline_scores, layer, values }
+        Passed { scores, values, gap, layer, baseline_scores }
     }
 
     /// The program's inputs that say what is explained.
