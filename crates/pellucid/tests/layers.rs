@@ -372,3 +372,28 @@ fn a_small_layer_is_drawn_as_its_sum_over_channels() {
     let vector = run("mlp", |_, options| options.layer = Some("3".to_owned()), "gradient");
     assert!(matches!(draw_row(&vector, &vector.explained[0], 0, 0), Drawn::Bars { .. }));
 }
+
+/// Propagation stops at the layer: what DeepLIFT gives there sums to the change of the score where everything passes,
+/// and of a hidden unit to the unit's.
+#[test]
+fn deeplift_stops_at_the_layer() {
+    for (network, module, unit) in
+        [("cnn", "relu2", None), ("mlp", "3", None), ("cnn", "relu1", Some("relu2"))]
+    {
+        let found = run(
+            network,
+            |golden, options| {
+                options.layer = layer(golden, module).or(Some(module.to_owned()));
+                options.neuron = unit.map(|unit| layer(golden, unit).unwrap() + "[1]");
+            },
+            "deeplift",
+        );
+        let attribution = &found.explained[0].attribution;
+        let gap = attribution.gap.as_ref().unwrap();
+        for row in 0..attribution.rows() {
+            let size: f32 = attribution.row(0, row).iter().map(|value| value.abs()).sum();
+            assert!(gap[row].abs() < 1e-5 * size.max(1e-3), "{network}: {} of {size}", gap[row]);
+            assert!(size > 0.0, "{network}: nothing arrives");
+        }
+    }
+}
