@@ -76,7 +76,7 @@ pub struct Artefact {
 
 /// Compiles `method` to an artefact. The result may hold canonical operators: lower it before writing.
 pub fn artefact(graph: &Graph, method: &Method, options: &Options) -> Result<Artefact> {
-    let prepared = method.prepared(graph)?;
+    let prepared = options.request.prepared(graph, method)?;
     let making = Making::new(&prepared, method, options)?;
     match method.points {
         Points::Once => making.once(),

@@ -79,7 +79,7 @@ impl Coverage {
 /// Only what keeps the way from being known: no output to explain, no such layer.
 pub fn coverage(graph: &Graph, method: &Method, request: &Request) -> Result<Coverage> {
     let model = graph;
-    let graph = &*method.prepared(model)?;
+    let graph = &*request.prepared(model, method)?;
     let scored = request.scored(graph)?;
     let collected = collected(graph, method, request, &scored)?;
     let sought: &[ValueId] = if method.readout.takes_signal() { &collected } else { &[] };

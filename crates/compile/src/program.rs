@@ -3,6 +3,7 @@
 //! Everything is appended: the source graph is an untouched prefix of the result, so the prediction is the same by
 //! construction. [`Program::split`] cuts behind that prefix, so that one forward pass serves any number of targets.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use pellucid_graph::{Attribute, Graph, NewNode, ValueId};
@@ -33,6 +34,20 @@ pub struct Request {
 }
 
 impl Request {
+    /// The graph as `method` wants it, with the layers that are named still in it.
+    pub(crate) fn prepared<'a>(&self, graph: &'a Graph, method: &Method) -> Result<Cow<'a, Graph>> {
+        let prepared = method.prepared(graph)?;
+        for name in self.layer.iter().chain(self.neuron.as_ref().map(|neuron| &neuron.layer)) {
+            if layer::find(&prepared, name).is_err() && layer::find(graph, name).is_ok() {
+                return Err(CompileError::Setting(format!(
+                    "layer {name:?} is not computed by this method, which folds the batch normalisation behind it into \
+                     it: name the normalisation, or what follows it"
+                )));
+            }
+        }
+        Ok(prepared)
+    }
+
     /// The value that scores are read from.
     pub(crate) fn scored(&self, graph: &Graph) -> Result<Scored> {
         score::sought(graph, self.output.as_deref(), self.neuron.as_ref())
@@ -230,7 +245,7 @@ pub struct Split {
 /// host takes the statistic over the points, of readouts multiplied by the difference from the baseline where the
 /// method's is [`Readout::TimesDifference`].
 pub fn program(graph: &Graph, method: &Method, request: &Request) -> Result<Program> {
-    let prepared = method.prepared(graph)?;
+    let prepared = request.prepared(graph, method)?;
     let left = batch_normalizations(&prepared);
     let normalizations = (batch_normalizations(graph) - left, left);
     Ok(Program { normalizations, ..compiled(&prepared, method, request)? })
@@ -316,7 +331,8 @@ pub(crate) struct Pass<'g> {
     map: Option<Var<'g>>,
     /// The terms of biases, for readouts that take them.
     terms: Option<Terms<'g>>,
-    /// Whether the signals are relevance of all inputs, which the score was shared among.
+    /// Whether the signals are relevance of all inputs, or of a layer that everything passes: the score was shared among
+    /// them.
     shared_out: bool,
     /// The directional derivatives of the values read, for readouts that take them.
     tangents: BTreeMap<ValueId, Var<'g>>,
@@ -364,7 +380,12 @@ impl<'g> Pass<'g> {
             tangents.insert(*id, tangent(builder, *id, directions)?);
         }
         builder.check()?;
-        let shared_out = method.is_relevance() && method.collect == Collect::Inputs;
+        let shared_out = method.is_relevance()
+            && match (method.collect, read) {
+                (Collect::Inputs, _) => true,
+                (Collect::Layer, [layer]) => layer::separates(&builder.graph(), *layer, scored.value),
+                _ => false,
+            };
         Ok(Self { score, baseline_score, compares, signals, map, terms, shared_out, tangents })
     }
 

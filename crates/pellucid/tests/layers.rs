@@ -397,3 +397,39 @@ fn deeplift_stops_at_the_layer() {
         }
     }
 }
+
+/// Relevance stops at the layer: behind a linear head it is the contribution of each unit, all of the score but the
+/// bias; of a unit it starts from the unit's value; and a layer that is folded away is said to be.
+#[test]
+fn relevance_stops_at_the_layer() {
+    let to = |module: &'static str| {
+        move |golden: &Golden, options: &mut Options| {
+            options.targets = vec![TargetChoice::Index(1)];
+            options.layer = layer(golden, module);
+        }
+    };
+    let relevance = run("cnn", to("relu2"), "lrp-epsilon");
+    let product = run("cnn", to("relu2"), "input-x-gradient");
+    assert!(distance(values(&relevance), values(&product)) < 1e-4, "one linear layer follows");
+    let attribution = &relevance.explained[0].attribution;
+    let gap = attribution.gap.as_ref().unwrap();
+    let sum: f32 = attribution.row(0, 0).sum();
+    assert!((attribution.score[0] - sum - gap[0]).abs() < 1e-5, "the gap is what the bias keeps");
+    let passed_by = run("residual", |_, options| options.layer = Some("0.relu1".to_owned()), "lrp-epsilon");
+    assert_eq!(passed_by.explained[0].attribution.gap, None);
+    assert!(passed_by.notes.iter().any(|note| note.contains("passes")), "{:?}", passed_by.notes);
+    let of_unit = |golden: &Golden, options: &mut Options| {
+        options.neuron = Some(layer(golden, "relu2").unwrap() + "[1]");
+        options.layer = layer(golden, "relu1");
+    };
+    let unit = run("cnn", of_unit, "lrp-epsilon-plus");
+    assert_eq!(values(&unit).shape()[1], 4);
+    assert!(unit.explained[0].attribution.gap.is_some());
+    let golden = golden::load_one("residual");
+    let unfolded = golden.variants.iter().find(|variant| variant.file.ends_with("torchscript.unfolded.onnx"));
+    let model = Model::open(unfolded.unwrap().path()).unwrap();
+    let (_, inputs) = opened(&golden);
+    let gone = Options { layer: Some("0.conv1".to_owned()), ..options("lrp-epsilon") };
+    let error = explain(&model, inputs, &gone, &Silent).unwrap_err().to_string();
+    assert!(error.contains("folds the batch normalisation behind it"), "{error}");
+}
