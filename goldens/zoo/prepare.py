@@ -176,7 +176,7 @@ def require_same(name, model, network, arrays):
     evaluator = onnx.reference.ReferenceEvaluator(wide, new_ops=[LRN, BatchNormalization])
     direction = torch.randn(x.shape, generator=generator(name, "direction"), dtype=torch.float64).numpy()
     # Small enough that next to no unit passes its kink.
-    step = 1e-8
+    step = 1e-9
     run = lambda at: evaluator.run(None, {network.input: at})[0].ravel()
     high, low = (run(x + sign * step * direction) for sign in (1, -1))
     require("onnx.reference's output", (high + low) / 2, logits, 1e-8)
