@@ -138,7 +138,7 @@ fn run(model: &Model, arrays: &BTreeMap<String, Array>, method: &str, engine: En
         run.problem = Some("values that are not finite".to_owned());
     } else if run.absolute == 0.0 {
         run.problem = Some("nothing but zeros".to_owned());
-    } else if values != &again.explained[0].attribution.values[0].1 {
+    } else if *values != again.explained[0].attribution.values[0].1 {
         run.problem = Some("a second run gives other bits".to_owned());
     }
     Ok(run)

@@ -5,7 +5,7 @@ use pellucid_runtime::open;
 
 use crate::array::Array;
 use crate::error::Error;
-use crate::explain::{Chosen, Options, Place, Progress, bound, predict, target_classes};
+use crate::explain::{Chosen, Options, Place, Progress, TargetChoice, bound, predict, target_classes};
 use crate::input::Inputs;
 use crate::model::Model;
 
@@ -45,7 +45,7 @@ pub fn losses(
     let method = chosen.method()?;
     let graph = bound(model.graph(), &inputs.shapes())?;
     let choices = options.choices();
-    let contrast = choices.first().is_some_and(|choice| choice.is_contrast());
+    let contrast = choices.first().is_some_and(TargetChoice::is_contrast);
     let target = if contrast { Target::InputContrast } else { Target::Input };
     let found = compiled(&graph, &method, &chosen.request(target, options.score.clone()))?;
     let rows = inputs.len();

@@ -43,8 +43,8 @@ struct File {
 pub(crate) fn read(path: &Path) -> Result<Vec<Choice>, Error> {
     let bytes = file::read(path, FILE_BYTES)?;
     let place = path.display().to_string();
-    let text = String::from_utf8(bytes.to_vec())
-        .map_err(|_| wrong(&place, "it is no text: expected UTF-8".to_owned()))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| wrong(&place, "it is no text: expected UTF-8".to_owned()))?;
     parse(&place, &text)
 }
 

@@ -116,7 +116,7 @@ fn every_method_agrees_on_onnxruntime() {
     let required = std::env::var_os("PELLUCID_REQUIRE_ONNXRUNTIME").is_some_and(|value| value != "0");
     match Engine::Onnxruntime.available() {
         Ok(()) => {
-            check(golden::load(), Engine::Onnxruntime, |_, _| golden::tolerances().float32, |_, _| true)
+            check(golden::load(), Engine::Onnxruntime, |_, _| golden::tolerances().float32, |_, _| true);
         }
         Err(error) if required => panic!("{error}"),
         Err(error) => println!("skipped on onnxruntime: {error}"),

@@ -303,6 +303,9 @@ fn at_the_input_layers_methods_are_those_of_inputs() {
     assert!(distance(&(values(&influence) * &x), values(&integrated)) < 1e-6);
 }
 
+/// Method, layer, unit, settings.
+type Case<'a> = (&'a str, &'a Option<String>, &'a Option<String>, &'a [(&'a str, &'a str)]);
+
 /// A file gives what the host computes: to a layer, of a unit, both; along a path, and from drawn baselines.
 #[test]
 fn files_give_what_the_host_computes() {
@@ -313,8 +316,6 @@ fn files_give_what_the_host_computes() {
     let unit = relu2.as_ref().map(|name| format!("{name}[1]"));
     let fixed = [("quadrature", "gauss-legendre"), ("steps", "5")];
     let derivative = [("form", "derivative"), ("quadrature", "trapezoid"), ("steps", "5")];
-    /// Method, layer, unit, settings.
-    type Case<'a> = (&'a str, &'a Option<String>, &'a Option<String>, &'a [(&'a str, &'a str)]);
     let cases: [Case<'_>; 10] = [
         ("gradient", &relu2, &None, &[]),
         ("input-x-gradient", &relu1, &unit, &[]),
