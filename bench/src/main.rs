@@ -70,6 +70,9 @@ struct Race {
     /// Batches
     #[arg(long, value_delimiter = ',', default_values_t = [1, 8])]
     batches: Vec<usize>,
+    /// Batches of methods of many evaluations, which take most of the time
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 8])]
+    long_batches: Vec<usize>,
     /// Threads of either side
     #[arg(long, default_value_t = 2)]
     threads: usize,

@@ -75,8 +75,8 @@ impl Clock {
     fn new(options: &Race) -> Self {
         let mut left = 0.0;
         for network in &options.networks {
-            for batch in &options.batches {
-                left += chosen(options, network).map(|case| weight(network, case, *batch)).sum::<f64>();
+            for case in chosen(options, network) {
+                left += batches(options, case).iter().map(|batch| weight(network, case, *batch)).sum::<f64>();
             }
             left += EQUAL_ERROR * cost(network) + HEATMAPS * cost(network);
         }
@@ -121,6 +121,11 @@ fn weight(network: &str, case: &Case, batch: usize) -> f64 {
 fn chosen<'a>(options: &'a Race, network: &'a str) -> impl Iterator<Item = &'static Case> + use<'a> {
     let asked = |case: &&Case| options.methods.is_empty() || options.methods.iter().any(|m| m == case.method);
     CASES.iter().filter(|case| case.is_on(network)).filter(asked)
+}
+
+/// The batches that a method is raced at.
+fn batches<'a>(options: &'a Race, case: &Case) -> &'a [usize] {
+    if case.evaluations > 1.0 { &options.long_batches } else { &options.batches }
 }
 
 /// Everybody who races on one network.
@@ -191,7 +196,7 @@ impl<'a> Arena<'a> {
         self.calibrate()?;
         for case in chosen(self.options, self.network) {
             let mut own = None;
-            for batch in self.options.batches.clone() {
+            for batch in batches(self.options, case).to_vec() {
                 let line = self.case(case, batch, &mut own, clock)?;
                 eprintln!("  {}", line.plain());
                 results.lines.push(line);
@@ -233,7 +238,7 @@ impl<'a> Arena<'a> {
             found.unwrap_or((0, 1))
         };
         let (backward, forward) = (best("gradient", None), best("forward", None));
-        for batch in &self.options.batches {
+        for batch in self.options.batches.iter().chain(&self.options.long_batches) {
             let gradient = best("gradient", Some(if *batch >= 8 && most >= 8 { 8 } else { 1 })).0;
             self.tuned.insert(*batch, Tuned { gradient, backward, forward });
         }

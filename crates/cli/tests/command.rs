@@ -196,7 +196,11 @@ fn wrong_names_are_refused_with_the_nearest() {
     assert!(explain(&["--target", "999"]).contains("class 999 does not exist"));
     assert!(explain(&["--target", "tabby"]).contains("names no classes"));
     assert!(explain(&["--baseline", "nothing.npy"]).contains("nothing.npy"));
-    assert!(explain(&["--layer", "x"]).contains("does not look at a layer"));
+    assert!(explain(&["--layer", "x"]).contains("no value, node or module is named \"x\""));
+    assert!(
+        explain(&["--method", "occlusion", "--layer", "conv2"])
+            .contains("is of the inputs and has no values at a layer")
+    );
     let missing = folder.refused(&["explain", &model, &input, "-o", "missing/out.npz"]);
     assert!(missing.contains("the folder missing does not exist"), "{missing}");
     let ending = folder.refused(&["explain", &model, &input, "-o", "out.gif"]);
