@@ -37,7 +37,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Race, and write the table
-    Race(Race),
+    Race(Box<Race>),
     /// Compute what is asked for on standard input, one JSON command a line
     #[command(hide = true)]
     Worker(Worker),

@@ -109,7 +109,7 @@ pub(crate) struct Choosing {
     /// node or module
     #[arg(long, value_name = "VALUE")]
     pub(crate) layer: Option<String>,
-    /// Explain a hidden unit in place of a class: a layer and a place in it, such as layer4[3,1,2]; layer4[3] is the
+    /// Explain a hidden unit in place of a class: a layer and a place in it, such as `layer4[3,1,2]`; `layer4[3]` is the
     /// mean of channel 3
     #[arg(long, value_name = "VALUE[I]")]
     pub(crate) neuron: Option<String>,
@@ -176,7 +176,7 @@ pub(crate) struct Compare {
     /// The layer that attributions are to, in place of the inputs: a value, node or module
     #[arg(long, value_name = "VALUE")]
     pub(crate) layer: Option<String>,
-    /// Explain a hidden unit in place of a class, such as layer4[3,1,2]
+    /// Explain a hidden unit in place of a class, such as `layer4[3,1,2]`
     #[arg(long, value_name = "VALUE[I]")]
     pub(crate) neuron: Option<String>,
     /// Class: top1, an index, a label or a contrast of two; top1 without it
