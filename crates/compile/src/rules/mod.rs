@@ -1,6 +1,6 @@
 //! Rules: how a signal at a node's outputs becomes a signal at its inputs.
 //!
-//! One file a rule. A [`RuleMap`] chooses a rule for each node by what the node is to a rule ([`Kind`]) and by where it
+//! One file a rule. A [`RuleMap`] chooses a rule for each node by what the node is to a rule ([`Kind`](crate::Kind)) and by where it
 //! stands, never by an operator's name.
 
 mod alpha_beta;
