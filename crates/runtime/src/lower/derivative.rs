@@ -4,7 +4,6 @@
 use pellucid_graph::{Attribute, Dim, ElementType, Node, ValueId};
 
 use super::rewrite::{Rewrite, Step, node, whole};
-use crate::Engine;
 
 /// 2^127: times this, every normal number is at least 2, and the least of them is not lost.
 const STEEP: f32 = 1.701_411_8e38;
@@ -18,9 +17,6 @@ fn producer<'a>(r: &Rewrite<'a>, position: usize) -> Option<&'a Node> {
 /// vectorised operator on every thread in place of two on one. Only numbers below 2^−127, which are subnormal, come
 /// out as less than 1.
 pub(super) fn step_of(r: &mut Rewrite<'_>) -> Step<Option<ValueId>> {
-    if r.engine != Engine::Rten {
-        return Ok(None);
-    }
     let Some(above) = producer(r, 0).filter(|node| node.operator == "Greater") else { return Ok(None) };
     let (Some(x), Some(limit)) = (above.input(0), above.input(1)) else { return Ok(None) };
     let zero = r.source.constant(limit).is_some_and(|limit| {
