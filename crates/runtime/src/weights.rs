@@ -41,6 +41,22 @@ fn share(form: Arc<Form>) -> Bytes {
     Bytes::from_owner(Owner(form))
 }
 
+struct Floats(Vec<f32>);
+
+impl AsRef<[u8]> for Floats {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+/// A tensor of these values, without a copy; `None` where they do not fill the shape.
+pub(crate) fn tensor(shape: Vec<usize>, values: Vec<f32>) -> Option<Tensor> {
+    if cfg!(target_endian = "big") {
+        return Tensor::from_f32(shape, &values).ok();
+    }
+    Tensor::new(ElementType::F32, shape, Bytes::from_owner(Floats(values))).ok()
+}
+
 /// A form of `tensor` of shape `shape`; `make` is called where no session holds it. `form` names what `make` does.
 ///
 /// Only for hosts of little-endian order, whose `float32` values are what a [`Tensor`] holds.

@@ -1,9 +1,9 @@
 //! onnxruntime as an engine: a library that the user has, loaded when it is first asked for.
 
 mod device;
+mod fold;
 mod library;
 mod plan;
-mod weights;
 
 use std::sync::PoisonError;
 
