@@ -57,6 +57,11 @@ pub(crate) enum Command {
     /// Tell what a model is made of: layers, parameters, multiply-adds, memory, weights
     #[command(after_help = "Example:\n  pellucid summary model.onnx --depth 2")]
     Summary(Summary),
+    /// Look inside while a model computes: activations, errors and faults of every layer
+    #[command(after_help = "Examples:\n  pellucid inspect model.onnx cat.jpg --target tabby\n  \
+        pellucid inspect model.onnx test.npy --label labels.npy -o layers.png -o arrays.npz\n  \
+        pellucid inspect model.onnx test.npy --reference earlier.json")]
+    Inspect(Inspect),
     /// Print a model's graph with sizes
     #[command(after_help = "Example:\n  pellucid show model.onnx")]
     Show(Show),
@@ -330,6 +335,39 @@ pub(crate) struct Summary {
     /// Print JSON, with the distribution of weights
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    /// Pictures (PNG, JPEG, WebP) or arrays (.npy, .npz): examples, read some at a time
+    #[arg(required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Errors are derivatives of the score of this class: top1, an index, a label or a contrast of two
+    #[arg(long, value_name = "CLASS", conflicts_with = "label")]
+    pub(crate) target: Option<String>,
+    /// Errors are derivatives of the loss against these right answers: indices, labels or numbers separated by commas,
+    /// one for each example or one for all; or a .npy file of them
+    #[arg(long, value_name = "ANSWERS")]
+    pub(crate) label: Option<String>,
+    /// Learning rate of the step whose effect on the weights is told
+    #[arg(long, value_name = "RATE", default_value_t = 0.01)]
+    pub(crate) learning_rate: f64,
+    /// Statistics of inputs that are as they should be: what an earlier inspection wrote as .json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) reference: Option<PathBuf>,
+    /// Files to write, by ending: .png and .svg draw the layers, .npz holds every activation and error, .json the
+    /// statistics
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Vec<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) describing: Describing,
+    #[command(flatten)]
+    pub(crate) running: Running,
 }
 
 #[derive(Debug, Args)]

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Predict(predict) => commands::predict::run(predict),
         Command::Coverage(coverage) => commands::coverage::run(coverage),
         Command::Methods(methods) => commands::methods::run(methods),
+        Command::Inspect(inspect) => commands::inspect::run(inspect),
         Command::Summary(summary) => commands::summary::run(summary),
         Command::Show(show) => commands::show::run(show),
         Command::Verify(verify) => commands::verify::run(verify),

@@ -9,9 +9,10 @@ use pellucid_graph::{ElementType, Graph, NewNode, Origin, ValueId};
 
 use crate::build::{Builder, Keep, Var};
 use crate::error::{CompileError, Result};
+use crate::loss::cross_entropy;
 use crate::program::{name_output, rows};
 use crate::rules::RuleMap;
-use crate::score::{find, one_hot, reserved};
+use crate::score::{find, reserved};
 use crate::walk::walk;
 
 /// A training step.
@@ -74,11 +75,7 @@ pub fn training_step(model: &Graph) -> Result<TrainingStep> {
     let labels = named_input(&builder, "labels", ElementType::I64, vec![rows]);
     let learning_rate = named_input(&builder, "learning_rate", element, Vec::new());
     let momentum = named_input(&builder, "momentum", element, Vec::new());
-    let logits = builder.var(scored.value);
-    let log_probabilities =
-        builder.op("LogSoftmax", &[logits], &[("axis", pellucid_graph::Attribute::Int(1))]);
-    let picked = (log_probabilities * one_hot(logits, classes, labels)).sum(&[1], Keep::None);
-    let loss = -picked.mean(&[0], Keep::None);
+    let loss = cross_entropy(builder.var(scored.value), classes, labels).mean(&[0], Keep::None);
     let one = builder.scalar(element, 1.0);
     let derivatives = walk(&builder, &[(loss.id(), one)], &weights, &RuleMap::GRADIENT)?;
     let mut outputs = Vec::new();

@@ -9,6 +9,7 @@ pub mod error;
 pub mod explain;
 mod file;
 pub mod input;
+pub mod inspect;
 pub mod labels;
 pub mod losses;
 pub mod methods;
@@ -35,6 +36,7 @@ pub use explain::{
     Baseline, Draws, Explainer, Limits, Options, Predictor, Progress, Silent, TargetChoice, explain, predict,
 };
 pub use input::{Inputs, Row, Shapes};
+pub use inspect::{Examples, InspectOptions, Inspection, Judge, RightAnswers, inspect};
 pub use labels::Labels;
 pub use losses::{Loss, losses};
 pub use model::Model;

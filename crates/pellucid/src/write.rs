@@ -15,6 +15,7 @@ use crate::attribution::{Attribution, Explained, Explanation, Prediction, Target
 use crate::compare::Comparison;
 use crate::error::Error;
 use crate::file;
+use crate::inspect::Inspection;
 use crate::npy;
 use crate::render::{self, json};
 
@@ -43,6 +44,9 @@ impl Format {
     pub const OF_COMPARISONS: &[Self] = &[Self::Png, Self::Svg, Self::Html, Self::Json];
     /// Forms of a prediction.
     pub const OF_PREDICTIONS: &[Self] = &[Self::Npz, Self::Npy, Self::Json];
+
+    /// Forms of an inspection.
+    pub const OF_INSPECTIONS: &[Self] = &[Self::Png, Self::Svg, Self::Npz, Self::Json];
 
     /// The ending, without the dot.
     pub fn ending(self) -> &'static str {
@@ -220,6 +224,36 @@ impl Outputs {
             files.push((path.clone(), bytes));
         }
         write_whole(&files)
+    }
+
+    /// Writes an inspection to every output but those that were written while it was made; returns the files written,
+    /// those among them.
+    ///
+    /// # Errors
+    /// Folders; files that cannot be written.
+    pub fn write_inspection(&self, inspection: &Inspection) -> Result<Vec<PathBuf>, Error> {
+        let mut files = Vec::new();
+        for destination in &self.0 {
+            let (path, format) = match destination {
+                Destination::File(path, format) => (path, format),
+                Destination::Folder(folder) => {
+                    return Err(refused(
+                        folder,
+                        "an inspection is one file; name one ending in .png, .svg, .npz or .json",
+                    ));
+                }
+            };
+            let bytes = match format {
+                Format::Png => render::inspection_png(inspection)?,
+                Format::Svg => render::inspection_svg(inspection)?,
+                Format::Json => pretty(&json::inspection(inspection)?),
+                _ => continue,
+            };
+            files.push((path.clone(), bytes));
+        }
+        let mut written = inspection.written.clone();
+        written.extend(write_whole(&files)?);
+        Ok(written)
     }
 
     /// Writes a prediction to every output; `rows` are the names of its rows. Returns the files written.

@@ -5,6 +5,7 @@ pub(crate) mod compile;
 pub(crate) mod coverage;
 pub(crate) mod demo;
 pub(crate) mod explain;
+pub(crate) mod inspect;
 pub(crate) mod methods;
 pub(crate) mod predict;
 pub(crate) mod show;

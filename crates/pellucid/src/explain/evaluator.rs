@@ -99,6 +99,17 @@ impl<'p> Runner<'p> {
         joined(&parts, wanted.len())
     }
 
+    /// As [`Runner::run`], each batch by itself: for values that have no row for each of the batch, such as sums over it.
+    pub(crate) fn run_batches(
+        &mut self,
+        inputs: &[(String, Array)],
+        count: usize,
+        wanted: &[&str],
+    ) -> Result<Vec<Vec<Array>>, Error> {
+        let fixed = self.fixed;
+        self.batches(count, &|session, range| run_batch(session, fixed, inputs, count, range, wanted))
+    }
+
     /// As [`Runner::run`], for each of some `targets`: inputs that only the values after `boundary` depend on. The
     /// values before it are computed once, those after it once a target.
     pub(crate) fn run_targets(

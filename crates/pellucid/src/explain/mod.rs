@@ -30,6 +30,7 @@ use pellucid_runtime::{Device, Engine, Options as EngineOptions};
 
 pub use background::Draws;
 pub use baseline::Baseline;
+pub(crate) use evaluator::{Runner, join};
 pub use explainer::Explainer;
 pub(crate) use explainer::Place;
 pub use predictor::Predictor;

@@ -7,6 +7,8 @@ use super::words;
 use crate::array::Array;
 use crate::attribution::{Class, Explanation, Prediction, Target};
 use crate::compare::Comparison;
+use crate::error::Error;
+use crate::inspect::Inspection;
 use crate::stream::{Streamed, StreamedPrediction};
 
 /// Whether attributions themselves are written, or their shape only.
@@ -61,6 +63,12 @@ pub fn prediction(model: &str, prediction: &Prediction, rows: &[&str], values: V
     let outputs: Map<String, Value> =
         prediction.outputs.iter().map(|(name, output)| (name.clone(), of_array(output, values))).collect();
     json!({ "model": model, "unit": prediction.unit, "rows": listed, "outputs": outputs })
+}
+
+/// What was seen inside a model: `layers[]` with `name`, `activation` and `error` statistics, `weights[]`, `inputs[]`,
+/// `faults[]`.
+pub fn inspection(inspection: &Inspection) -> Result<Value, Error> {
+    serde_json::to_value(inspection).map_err(|error| Error::Internal(error.to_string()))
 }
 
 /// A comparison: what every method says, without its numbers, what it cost, and how alike every two are.

@@ -8,6 +8,7 @@ mod figure;
 mod grid;
 pub mod heat;
 mod html;
+mod inside;
 pub mod json;
 mod picture;
 mod scene;
@@ -18,6 +19,7 @@ pub mod words;
 use crate::attribution::Explanation;
 use crate::compare::Comparison;
 use crate::error::Error;
+use crate::inspect::Inspection;
 use scene::Theme;
 
 /// The picture of one row as PNG: photograph with overlay, scale with limits, numbers.
@@ -54,6 +56,16 @@ pub fn comparison_svg(comparison: &Comparison) -> Result<Vec<u8>, Error> {
 pub fn comparison_html(comparison: &Comparison) -> Result<Vec<u8>, Error> {
     checked(comparison)?;
     Ok(html::comparison(comparison)?.into_bytes())
+}
+
+/// Histograms of activations and errors by layer as PNG.
+pub fn inspection_png(inspection: &Inspection) -> Result<Vec<u8>, Error> {
+    inside::drawing(inspection).to_png()
+}
+
+/// The same as SVG, self-contained, with real text.
+pub fn inspection_svg(inspection: &Inspection) -> Result<Vec<u8>, Error> {
+    Ok(inside::drawing(inspection).to_svg(Theme::White)?.into_bytes())
 }
 
 fn checked(comparison: &Comparison) -> Result<(), Error> {

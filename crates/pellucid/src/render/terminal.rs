@@ -8,6 +8,7 @@ use super::picture::Ground;
 use super::words::{self, number, percent};
 use crate::attribution::{Explanation, Prediction};
 use crate::compare::Comparison;
+use crate::inspect::Inspection;
 use crate::resample::{self, Interpolation};
 use crate::stream::{Streamed, StreamedPrediction};
 
@@ -160,6 +161,11 @@ fn shown(first: usize, rows: usize) -> String {
     format!("{rows} rows in all, of which the first {first} are shown")
 }
 
+/// What was seen inside a model: a table of layers, of weights where the model was judged, and what is wrong.
+pub fn inspection(inspection: &Inspection, style: Style) -> String {
+    super::inside::inspection(inspection, style)
+}
+
 /// The best classes of every row; `rows` are their names.
 pub fn prediction(prediction: &Prediction, rows: &[&str], style: Style) -> String {
     let mut text = String::new();
@@ -221,12 +227,12 @@ fn picture(text: &mut String, picture: &image::RgbImage, style: Style) {
     }
 }
 
-fn strong(text: &str, style: Style) -> String {
+pub(super) fn strong(text: &str, style: Style) -> String {
     if style.colours { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 /// Names come from files that nobody vouches for: without what a terminal would obey.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).collect()
 }
 

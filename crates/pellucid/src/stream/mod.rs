@@ -20,7 +20,7 @@ use crate::explain::{Explainer, Limits, Options, Place, Predictor, Progress};
 use crate::model::Model;
 use crate::render::words;
 use crate::write::{Format, Outputs, columns, require_one_array};
-use sink::Sink;
+pub(crate) use sink::Sink;
 
 /// Rows whose explanation or prediction is kept to be shown.
 const SHOWN: usize = 3;
@@ -52,7 +52,7 @@ pub struct StreamedPrediction {
 }
 
 /// Passes on whether to stop; what is told is told by rows.
-struct ByRows<'a>(&'a dyn Progress);
+pub(crate) struct ByRows<'a>(pub(crate) &'a dyn Progress);
 
 impl Progress for ByRows<'_> {
     fn report(&self, _done: u64, _total: u64) {}

@@ -18,7 +18,7 @@ use crate::write::{Format, Outputs, appear, folder_of, unnamed};
 const PIECE: u64 = 8 << 20;
 
 /// Columns of rows, and the files that they will become.
-pub(super) struct Sink {
+pub(crate) struct Sink {
     files: Vec<(PathBuf, Format)>,
     columns: Vec<Column>,
     rows: usize,
@@ -36,18 +36,18 @@ struct Column {
 }
 
 impl Sink {
-    pub(super) fn new(outputs: &Outputs) -> Self {
+    pub(crate) fn new(outputs: &Outputs) -> Self {
         Self::of(&outputs.by_rows().collect::<Vec<_>>())
     }
 
     /// For some of the outputs.
-    pub(super) fn of(files: &[(&Path, Format)]) -> Self {
+    pub(crate) fn of(files: &[(&Path, Format)]) -> Self {
         let files = files.iter().map(|(path, format)| ((*path).to_owned(), *format)).collect();
         Self { files, columns: Vec::new(), rows: 0 }
     }
 
     /// Adds `rows` rows: the same columns every time. An `.npy` file holds the first.
-    pub(super) fn add(&mut self, rows: usize, columns: Vec<(String, Vec<Array>)>) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, rows: usize, columns: Vec<(String, Vec<Array>)>) -> Result<(), Error> {
         self.rows += rows;
         let Some((first, _)) = self.files.first() else { return Ok(()) };
         let (first, all) = (first.clone(), self.files.iter().any(|(_, format)| *format == Format::Npz));
@@ -75,7 +75,7 @@ impl Sink {
 
     /// Puts the outputs together and gives them their names, once all of them are whole; `totals` are arrays that no
     /// row has. Asks `go_on` between pieces.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         sinks: Vec<Self>,
         totals: &[(String, Array)],
         go_on: &dyn Fn() -> bool,
