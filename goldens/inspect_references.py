@@ -29,7 +29,7 @@ import generate
 from networks import SPECS
 
 HERE = Path(__file__).resolve().parent
-NETWORKS = ("mlp", "cnn", "residual", "transformer")
+NETWORKS = ("mlp", "cnn", "conv1d", "transformer")
 
 
 def leaves(network):

@@ -194,6 +194,58 @@ pub fn load_lrp() -> Vec<Golden> {
     parsed::<Further>("lrp.json").networks.into_iter().map(read).collect()
 }
 
+/// What PyTorch's hooks and autograd see inside a network.
+#[derive(Debug, Clone)]
+pub struct Inside {
+    /// The network's name.
+    pub name: String,
+    /// By file: module to the value that it gives there.
+    pub layers: BTreeMap<String, BTreeMap<String, String>>,
+    arrays: BTreeMap<String, ArrayD<f64>>,
+}
+
+#[derive(Deserialize)]
+struct InsideIndex {
+    networks: Vec<InsideEntry>,
+}
+
+#[derive(Deserialize)]
+struct InsideEntry {
+    name: String,
+    arrays: String,
+    layers: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// The networks that were looked into, in the order of `inspect.json`.
+///
+/// # Panics
+/// When a file is missing or does not hold what the index says.
+pub fn load_inside() -> Vec<Inside> {
+    let read = |entry: InsideEntry| {
+        let mut arrays = BTreeMap::new();
+        read_arrays(&entry.arrays, &mut arrays, &mut BTreeMap::new());
+        Inside { name: entry.name, layers: entry.layers, arrays }
+    };
+    parsed::<InsideIndex>("inspect.json").networks.into_iter().map(read).collect()
+}
+
+impl Inside {
+    /// The array under `key`: `activation:MODULE`, `error:target:MODULE`, `error:loss:MODULE`.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn array(&self, key: &str) -> &ArrayD<f64> {
+        let found = self.arrays.get(key);
+        found.unwrap_or_else(|| panic!("{}: no array is called `{key}`", self.name))
+    }
+
+    /// Parameter to the derivative of the mean loss by it.
+    pub fn gradients(&self) -> BTreeMap<&str, &ArrayD<f64>> {
+        let named = self.arrays.iter();
+        named.filter_map(|(key, array)| Some((key.strip_prefix("gradient:")?, array))).collect()
+    }
+}
+
 /// The tolerances that go with the vectors.
 pub fn tolerances() -> Tolerances {
     index().tolerances

@@ -232,7 +232,7 @@ fn duplicates(model: &Model, watched: &[Watched]) -> Result<Vec<Fault>, Error> {
 fn errors(watched: &[Watched], inspection: &Inspection) -> Option<Fault> {
     let layers = watched.iter().zip(&inspection.layers).filter(|(watched, _)| watched.is_weighted());
     let norms: Vec<(&str, f64)> =
-        layers.filter_map(|(_, layer)| Some((layer.name.as_str(), layer.error.as_ref()?.norm))).collect();
+        layers.filter_map(|(_, layer)| Some((layer.name.as_str(), layer.error.as_ref()?.norm?))).collect();
     let ((first, early), (last, late)) = (norms.first()?, norms.last()?);
     if norms.len() < 3 || *late <= 0.0 {
         return None;

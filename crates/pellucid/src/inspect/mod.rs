@@ -121,7 +121,8 @@ pub struct ErrorStatistics {
     #[serde(flatten)]
     pub distribution: Distribution,
     /// Mean over rows of the Euclidean norm of a row's errors: comparable between layers of different sizes.
-    pub norm: f64,
+    /// `None` where the layer's first axis is not the rows.
+    pub norm: Option<f64>,
 }
 
 /// Which places of its windows a max-pooling picked.

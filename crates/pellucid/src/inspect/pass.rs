@@ -12,7 +12,7 @@ use super::channels::{self, InputWatch, Sample};
 use super::distribution::Sketch;
 use super::faults::{self, Fault};
 use super::judge::Resolved;
-use super::plan::{Watched, plan};
+use super::plan::{Watched, dependent, has_rows, plan};
 use super::units::UnitWatch;
 use super::{
     ErrorStatistics, Examples, InspectOptions, Inspection, Judge, Judged, LayerInspection, WeightInspection,
@@ -181,17 +181,21 @@ impl Prepared {
     /// Columns of an array file, and the values that they hold.
     fn every_array(&self) -> Vec<(String, String)> {
         let mut arrays = Vec::new();
-        let depends = super::plan::dependent(&self.graph);
+        let depends = dependent(&self.graph);
         let model_values = self.inside.as_ref().map(|inside| inside.model_values);
         for id in self.graph.value_ids().take(model_values.unwrap_or(usize::MAX)) {
             let value = self.graph.value(id);
             let float = value.element.is_some_and(pellucid_graph::ElementType::is_float);
-            if depends[id.index()] && float {
+            if depends[id.index()] && float && has_rows(&self.graph, id) {
                 arrays.push((format!("activation:{}", value.name), value.name.clone()));
             }
         }
         if let Some(inside) = &self.inside {
-            for (value, error) in &inside.errors {
+            let by_rows = inside
+                .errors
+                .iter()
+                .filter(|(value, _)| self.graph.find(value).is_some_and(|id| has_rows(&self.graph, id)));
+            for (value, error) in by_rows {
                 arrays.push((format!("error:{value}"), error.clone()));
             }
             arrays.push(("objective".to_owned(), inside.objective.clone()));
@@ -254,8 +258,10 @@ impl Kept {
             let Some(array) = found.get(watched.layer.value.as_str()) else { continue };
             let values = numbers(array);
             values.iter().for_each(|value| watch.activation.add(*value));
-            watch.units.add(&values, array.shape(), watched.axis, first as u64);
-            rows = rows.or_else(|| array.shape().first().copied());
+            if watched.by_row {
+                watch.units.add(&values, array.shape(), watched.axis, first as u64);
+                rows = rows.or_else(|| array.shape().first().copied());
+            }
             if let (Some(winners), Some(input)) =
                 (&mut watch.winners, watched.takes.as_deref().and_then(|takes| found.get(takes)))
             {
@@ -267,7 +273,7 @@ impl Kept {
             let errors = numbers(error);
             errors.iter().for_each(|value| watch.error.add(*value));
             let by_row: usize = error.shape()[1..].iter().product();
-            for row in errors.chunks(by_row.max(1)) {
+            for row in errors.chunks(by_row.max(1)).filter(|_| watched.by_row) {
                 watch.norms += row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
             }
         }
@@ -333,10 +339,10 @@ impl Kept {
             activation: watch.activation.distribution(),
             not_finite: watch.activation.not_finite(),
             units: watch.units.finish(),
-            error: watch
-                .error
-                .distribution()
-                .map(|distribution| ErrorStatistics { distribution, norm: watch.norms / n }),
+            error: watch.error.distribution().map(|distribution| ErrorStatistics {
+                distribution,
+                norm: watched.by_row.then(|| watch.norms / n),
+            }),
             winners: watch.winners.as_ref().and_then(WinnerWatch::finish),
         });
         let classes = prepared.inside.as_ref().and_then(|inside| inside.classes);

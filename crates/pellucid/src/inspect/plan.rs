@@ -24,6 +24,8 @@ pub(crate) struct Watched {
     pub(crate) limits: Option<(f32, f32)>,
     /// The axis along which its units lie.
     pub(crate) axis: usize,
+    /// Whether its first axis is the rows. Attention may merge rows and heads.
+    pub(crate) by_row: bool,
     /// The value that it takes, where that depends on an input.
     pub(crate) takes: Option<String>,
     /// The value whose numbers those are: `takes`, before what only moves numbers.
@@ -84,6 +86,7 @@ pub(crate) fn plan(model: &Model, graph: &Graph, shapes: &Shapes) -> Result<Vec<
                 None
             },
             axis: axes[value.index()],
+            by_row: has_rows(graph, value),
             takes,
             source,
             kind,
@@ -123,6 +126,12 @@ pub(crate) fn sizes(graph: &Graph, shapes: &Shapes) -> BTreeMap<String, i64> {
         }
     }
     sizes
+}
+
+/// Whether the first axis of a value is the rows of an input.
+pub(crate) fn has_rows(graph: &Graph, value: ValueId) -> bool {
+    let first = |id: ValueId| graph.value(id).shape.as_ref().and_then(|shape| shape.first().cloned());
+    first(value).is_some_and(|rows| graph.inputs().iter().any(|input| first(*input) == Some(rows.clone())))
 }
 
 /// Values that depend on an input.

@@ -129,7 +129,7 @@ fn layers(inspection: &Inspection) -> Vec<Vec<String>> {
         }
         row.push(units(layer));
         if judged {
-            row.push(layer.error.as_ref().map_or_else(|| "–".to_owned(), |error| told(error.norm)));
+            row.push(layer.error.as_ref().and_then(|error| error.norm).map_or_else(|| "–".to_owned(), told));
         }
         table.push(row);
     }
