@@ -7,18 +7,32 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use pellucid::{Array, Engine, Explanation, Inputs, Model, Options, Silent, TargetChoice, methods, npy};
+use pellucid::{Array, Engine, Explainer, Inputs, Model, Options, Silent, TargetChoice, methods, npy};
+use pellucid_compile::methods::{Settings, find_compiled};
+use pellucid_compile::{Request, Target, program};
+use pellucid_reference::{Array as Exact, run as interpret};
 use serde::{Deserialize, Serialize};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// Methods whose values must sum to the difference of two scores, as a share of Σ|values|, at most this.
+/// Methods whose values must sum to the difference of two scores, as a share of Σ|values|, at most this on engines, which
+/// compute in float32.
 const ADDITIVE: f64 = 1e-5;
+
+/// The same in the interpreter, which computes in float64.
+const EXACTLY_ADDITIVE: f64 = 1e-9;
+
+/// What the interpreter's run is called among the engines.
+const INTERPRETER: &str = "interpreter";
 
 /// The first of these that a network has is measured: with its normalisations where the exporter can leave them.
 const FILES: [&str; 4] =
     ["torchscript.unfolded.onnx", "torchscript.dynamic.onnx", "torchscript.onnx", "file.onnx"];
+
+/// Where a network's measurements are kept. What another version of this program measured has another name.
+const RECORD: &str = "propagation.2.json";
 
 /// What was found of a method on an engine.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -32,15 +46,18 @@ struct Run {
     gap: Option<f64>,
     /// What is wrong.
     problem: Option<String>,
+    /// For compiling, opening and two runs.
+    seconds: f64,
 }
 
-/// `propagation.json` of a network: by method, then engine.
+/// What a file of `RECORD` holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Found {
     file: String,
     nodes: usize,
     /// By method, the share of the nodes on the way that a rule passes.
     covered: BTreeMap<String, f64>,
+    /// By method, then engine.
     runs: BTreeMap<String, BTreeMap<String, Run>>,
 }
 
@@ -66,64 +83,106 @@ fn engines() -> impl Iterator<Item = Engine> {
     Engine::ALL.into_iter().filter(computes)
 }
 
-fn measure_all(work: &Path, names: &[&str]) -> Result<()> {
+/// Folders of networks that are ready, sorted by name.
+fn folders(work: &Path, names: &[&str]) -> Result<Vec<PathBuf>> {
     let mut folders: Vec<PathBuf> = if names.is_empty() {
         fs::read_dir(work)?.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?
     } else {
         names.iter().map(|name| work.join(name)).collect()
     };
     folders.sort();
-    for folder in folders.iter().filter(|folder| folder.join("ready").exists()) {
-        if let Some(file) = FILES.iter().find(|file| folder.join(file).exists()) {
-            measure(folder, file)?;
+    folders.retain(|folder| folder.join("ready").exists());
+    Ok(folders)
+}
+
+fn measure_all(work: &Path, names: &[&str]) -> Result<()> {
+    let start = Instant::now();
+    for folder in folders(work, names)? {
+        let Some(file) = FILES.iter().find(|file| folder.join(file).exists()) else {
+            eprintln!("{}: no file of it is left", folder.display());
+            continue;
+        };
+        // What goes wrong with one network is said, and the others are measured all the same.
+        if let Err(error) = measure(&folder, file) {
+            eprintln!("{}: {error}", folder.display());
         }
+        eprintln!("{}: done after {:.0} s", folder.display(), start.elapsed().as_secs_f64());
     }
     Ok(())
 }
 
+/// A network as it is measured: one row of its inputs, and the class that is explained.
+struct Subject {
+    model: Model,
+    input: String,
+    row: Array,
+    class: usize,
+}
+
+impl Subject {
+    fn open(folder: &Path, file: &str) -> Result<Self> {
+        let arrays: BTreeMap<String, Array> =
+            npy::read_arrays(&folder.join("reference.npz"))?.into_iter().collect();
+        let array = |name: &str| arrays.get(name).ok_or_else(|| format!("reference.npz holds no {name}"));
+        let Array::I64(targets) = array("target")? else { return Err("targets are not int64".into()) };
+        let target = targets.iter().next().copied().ok_or("there is no target")?;
+        let model = Model::open(folder.join(file))?;
+        let input = model.inputs().next().ok_or("the network has no input")?.name.clone();
+        Ok(Self { model, input, row: array("input")?.rows(0..1), class: usize::try_from(target)? })
+    }
+}
+
 fn measure(folder: &Path, file: &str) -> Result<()> {
-    let record = folder.join("propagation.found");
+    let record = folder.join(RECORD);
     let mut found: Found = match fs::read_to_string(&record) {
         Ok(text) => serde_json::from_str(&text)?,
         Err(_) => Found { file: file.to_owned(), ..Found::default() },
     };
-    let arrays: BTreeMap<String, Array> =
-        npy::read_arrays(&folder.join("reference.npz"))?.into_iter().collect();
-    let model = Model::open(folder.join(file))?;
-    found.nodes = model.graph().nodes().len();
+    if found.file != file {
+        return Err(format!("{} is of {}: delete it to measure {file}", record.display(), found.file).into());
+    }
+    let subject = Subject::open(folder, file)?;
+    found.nodes = subject.model.graph().nodes().len();
     for method in measured() {
-        for engine in engines() {
+        if !found.covered.contains_key(method) {
+            let share = pellucid::coverage(&subject.model, &Options::new(method))?.share();
+            found.covered.insert(method.to_owned(), share);
+        }
+        let mut names: Vec<&str> = engines().map(Engine::name).collect();
+        names.extend((method == "deeplift").then_some(INTERPRETER));
+        for name in names {
             let runs = found.runs.entry(method.to_owned()).or_default();
-            if runs.contains_key(engine.name()) {
+            if runs.contains_key(name) {
                 continue;
             }
-            let run = run(&model, &arrays, method, engine)
-                .unwrap_or_else(|error| Run { problem: Some(error.to_string()), ..Run::default() });
-            println!("{} {method} {}: {run:?}", folder.display(), engine.name());
-            runs.insert(engine.name().to_owned(), run);
+            let start = Instant::now();
+            let run = match engines().find(|engine| engine.name() == name) {
+                Some(engine) => run(&subject, method, engine),
+                None => exactly(&subject, method),
+            };
+            let mut run =
+                run.unwrap_or_else(|error| Run { problem: Some(error.to_string()), ..Run::default() });
+            run.seconds = start.elapsed().as_secs_f64();
+            println!("{} {method} {name}: {run:?}", folder.display());
+            runs.insert(name.to_owned(), run);
+            fs::write(&record, serde_json::to_string_pretty(&found)?)?;
         }
-        let options = Options::new(method);
-        let share = pellucid::coverage(&model, &options).map_or(0.0, |coverage| coverage.share());
-        found.covered.insert(method.to_owned(), share);
-        fs::write(&record, serde_json::to_string_pretty(&found)?)?;
     }
     Ok(())
 }
 
-/// A method on the first image, twice: the same bits, finite, not all zero.
-fn run(model: &Model, arrays: &BTreeMap<String, Array>, method: &str, engine: Engine) -> Result<Run> {
-    let array = |name: &str| arrays.get(name).ok_or_else(|| format!("reference.npz holds no {name}"));
-    let Array::I64(targets) = array("target")? else { return Err("targets are not int64".into()) };
-    let target = targets.iter().next().copied().ok_or("there is no target")?;
+/// A method on an engine, twice: the same bits, finite, not all zero.
+fn run(subject: &Subject, method: &str, engine: Engine) -> Result<Run> {
     let mut options = Options::new(method);
-    options.targets = vec![TargetChoice::Index(usize::try_from(target)?)];
+    options.targets = vec![TargetChoice::Index(subject.class)];
     options.limits.engine = engine;
-    let name = model.inputs().next().ok_or("the network has no input")?.name.clone();
-    let once = || -> Result<Explanation> {
-        let inputs = Inputs::from_arrays(vec![(name.clone(), array("input")?.rows(0..1))])?;
-        Ok(pellucid::explain(model, model.check_inputs(inputs)?, &options, &Silent)?)
+    let model = &subject.model;
+    let inputs = || -> Result<Inputs> {
+        let inputs = Inputs::from_arrays(vec![(subject.input.clone(), subject.row.clone())])?;
+        Ok(model.check_inputs(inputs)?)
     };
-    let (first, again) = (once()?, once()?);
+    let mut explainer = Explainer::new(model, &inputs()?.shapes(), &options, &Silent)?;
+    let (first, again) = (explainer.explain(inputs()?)?, explainer.explain(inputs()?)?);
     let attribution = &first.explained[0].attribution;
     let values = &attribution.values[0].1;
     let sum = |of: fn(f32) -> f32| values.iter().map(|value| f64::from(of(*value))).sum::<f64>();
@@ -132,16 +191,40 @@ fn run(model: &Model, arrays: &BTreeMap<String, Array>, method: &str, engine: En
         sum: sum(|value| value),
         absolute: sum(f32::abs),
         gap: attribution.gap.as_ref().map(|gap| f64::from(gap[0])),
-        problem: None,
+        ..Run::default()
     };
+    // Not a number is never equal to itself, so bits are compared.
+    let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits();
     if !values.iter().all(|value| value.is_finite()) {
         run.problem = Some("values that are not finite".to_owned());
     } else if run.absolute == 0.0 {
         run.problem = Some("nothing but zeros".to_owned());
-    } else if *values != again.explained[0].attribution.values[0].1 {
+    } else if !values.iter().zip(&again.explained[0].attribution.values[0].1).all(same) {
         run.problem = Some("a second run gives other bits".to_owned());
     }
     Ok(run)
+}
+
+/// The same graph in the interpreter, in float64 from end to end, once.
+fn exactly(subject: &Subject, method: &str) -> Result<Run> {
+    let definition = find_compiled(method).ok_or("the method does not compile")?;
+    let method = definition.method(&Settings::new(definition, &[])?)?.ok_or("the method does not compile")?;
+    let request = Request { target: Target::Index(subject.class), ..Request::default() };
+    let program = program(subject.model.graph(), &method, &request)?;
+    let graph = &program.graph;
+    let find = |name: &str| graph.find(name).ok_or_else(|| format!("the program has no {name}"));
+    let x = subject.row.to_f64();
+    let mut given = vec![(find(&subject.input)?, Exact::Float(x.clone()))];
+    for (_, name) in &program.baselines {
+        given.push((find(name)?, Exact::Float(x.mapv(|_| 0.0))));
+    }
+    let baseline_score = program.baseline_score.as_deref().ok_or("the program has no baseline score")?;
+    let wanted = [find(&program.score)?, find(baseline_score)?, find(&program.attributions[0].1)?];
+    let results = interpret(graph, &given, &wanted)?;
+    let float = |index: usize| results[index].as_float().ok_or("a result is no float");
+    let (score, start, values) = (float(0)?.sum(), float(1)?.sum(), float(2)?);
+    let (sum, absolute) = (values.sum(), values.iter().map(|value| value.abs()).sum());
+    Ok(Run { score, sum, absolute, gap: Some(score - start - sum), ..Run::default() })
 }
 
 /// What a cell says, and whether it is right.
@@ -153,24 +236,33 @@ fn cell(method: &str, covered: f64, runs: &BTreeMap<String, Run>) -> (String, bo
         return (format!("**{:.0} %** covered", 100.0 * covered), false);
     }
     if method == "deeplift" {
-        let shares: Vec<f64> =
-            runs.values().map(|run| run.gap.map_or(f64::NAN, |gap| gap.abs() / run.absolute)).collect();
-        let text: Vec<String> = shares.iter().map(|share| format!("{share:.0e}")).collect();
-        return (text.join(", "), shares.iter().all(|share| *share <= ADDITIVE));
+        let share = |name: &str| {
+            let run = runs.get(name)?;
+            Some(run.gap.map_or(f64::NAN, |gap| gap.abs() / run.absolute))
+        };
+        let bounds = [("rten", ADDITIVE), ("onnxruntime", ADDITIVE), (INTERPRETER, EXACTLY_ADDITIVE)];
+        let shares = bounds.map(|(name, bound)| (share(name), bound));
+        let text: Vec<String> = shares
+            .iter()
+            .map(|(share, _)| share.map_or_else(|| "–".to_owned(), |share| format!("{share:.0e}")))
+            .collect();
+        return (
+            text.join(", "),
+            shares.iter().all(|(share, bound)| share.is_some_and(|share| share <= *bound)),
+        );
     }
-    let kept: Vec<String> =
-        runs.values().take(1).map(|run| format!("{:+.1} %", 100.0 * (run.sum / run.score - 1.0))).collect();
-    (kept.join(", "), true)
+    let change = |name: &str| runs.get(name).map(|run| 100.0 * (run.sum / run.score - 1.0));
+    match change("rten") {
+        Some(change) => (format!("{change:+.1} %"), runs.len() > 1 && change.is_finite()),
+        None => ("not measured".to_owned(), false),
+    }
 }
 
 fn table(work: &Path) -> Result<String> {
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(work)?.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<_>>()?;
-    folders.sort();
     let methods = measured();
     let (mut rows, mut failures, mut cells, mut networks) = (String::new(), 0, 0, 0);
-    for folder in &folders {
-        let Ok(text) = fs::read_to_string(folder.join("propagation.found")) else { continue };
+    for folder in &folders(work, &[])? {
+        let Ok(text) = fs::read_to_string(folder.join(RECORD)) else { continue };
         let found: Found = serde_json::from_str(&text)?;
         networks += 1;
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -206,12 +298,13 @@ const OPENING: &str = "\
 
 Generated by `goldens/zoo/propagate`; do not edit. The networks are those of [zoo.md](zoo.md): every family of torchvision's
 convolutional classifiers and the `light_*.onnx` of the onnx package, every parameter and buffer drawn at random. One
-file a network, with its normalisations as nodes of their own where the exporter leaves them.
+file a network, with its normalisations as nodes of their own where the exporter leaves them; one photograph-sized row.
 
 A cell holds where `coverage` is 100 %, the values are finite and not all zero, and a second run gives the same bits, on
 rten and on onnxruntime. Of layer-wise relevance propagation it says how much relevance there is at the input beyond the
 score, on rten, in percent of the score: biases and rules without conservation take and make relevance, and no claim is
-made that it be zero. Of `deeplift` it says |score − baseline score − Σ values| / Σ|values| on onnxruntime and on rten,
-the baseline being zero, which may be 1e-5 at most.
+made that it be zero. Of `deeplift` it says |score − baseline score − Σ values| / Σ|values|, the baseline being zero: on rten
+and on onnxruntime in float32, where it may be 1e-5 at most, and of the same graph in the interpreter in float64, where it may
+be 1e-9.
 
 ";
