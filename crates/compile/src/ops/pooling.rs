@@ -153,13 +153,16 @@ fn max_pool_difference<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     Ok(s.only_first(put_back(s, marked * dy.unsqueeze(&[2]), &axes)?))
 }
 
-/// Along axis 2, of `size` elements: Δy / Δx at the first of the elements that are the greater of the two maxima, 0
-/// elsewhere.
+/// Along axis 2, of `size` elements: Δy / Δx at the element that is the greater of the two maxima, 0 elsewhere. Of several
+/// it is that which is the greatest on the other side, so that a baseline of one number everywhere gives the rest of a
+/// window nothing; then the first.
 fn marked_difference<'g>(elements: [Var<'g>; 2], outputs: [Var<'g>; 2], size: usize) -> Result<Var<'g>> {
     let [x, x0] = elements;
     let [y, y0] = outputs;
     let own = y.builder().op("GreaterOrEqual", &[y, y0], &[]);
-    let marks = first_maximum(own.choose(x, x0), 2, size)?.cast(x.element());
+    let greatest = x.builder().op("Equal", &[own.choose(x, x0), own.choose(y, y0)], &[]);
+    let other = greatest.choose(own.choose(x0, x), x.scalar(f64::from(f32::MIN)));
+    let marks = first_maximum(other, 2, size)?.cast(x.element());
     let whole = (marks * (x - x0)).sum(&[2], Keep::Axes);
     Ok(marks * part_of(y - y0, whole))
 }
