@@ -58,7 +58,7 @@ pub(crate) fn chord<'g>([x, x0]: [Var<'g>; 2], [y, y0]: [Var<'g>; 2], slope: Var
 }
 
 /// Share of |x| + |x₀| below which a difference is taken for rounding: 2⁻²⁰, eight units in the last place of a float32.
-const NOISE: f64 = 1.0 / 1_048_576.0;
+pub(crate) const NOISE: f64 = 1.0 / 1_048_576.0;
 
 /// A number that keeps 0/0 from being one: the smallest float32 that is not subnormal.
 pub(crate) const LEAST: f64 = 1.175_494_350_822_287_5e-38;

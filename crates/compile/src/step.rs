@@ -1,13 +1,16 @@
 //! One step of the reverse walk: a node, its values, and the signals that arrived at its outputs.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use pellucid_graph::{Dim, Node, Shape};
+use pellucid_graph::{Dim, Node, Shape, ValueId};
 
 use crate::build::{Builder, Var};
 use crate::error::{CompileError, Result};
 use crate::kind::Kind;
 use crate::ops::Operator;
+use crate::rules::Sides;
 
 /// What a rule returns: a signal for each input of the node, `None` where there is none.
 ///
@@ -25,8 +28,21 @@ pub struct Step<'g> {
     pub(crate) wanted: Vec<bool>,
     /// A constant that the one node behind this one adds, for rules that count it as this node's own bias.
     pub(crate) added: Option<Added<'g>>,
-    /// For the values that were there before the walk, whether no number can be negative.
-    pub(crate) nonnegative: Rc<Vec<bool>>,
+    /// Half of what the signal for the positive part of each output is above that for its negative part, of rules that
+    /// tell them apart; `signals` is then their mean.
+    pub(crate) apart: Vec<Option<Var<'g>>>,
+    pub(crate) known: Rc<Known>,
+}
+
+/// What is known of values, whatever the node.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// For those that were there before the walk, whether no number can be negative.
+    pub(crate) nonnegative: Vec<bool>,
+    /// Those that the walk goes to and not past.
+    pub(crate) ends: BTreeSet<ValueId>,
+    /// What raises and what lowers them.
+    pub(crate) sides: RefCell<Sides>,
 }
 
 /// A constant added to a linear layer by the node behind it, as exporters write a layer with a bias.
@@ -101,6 +117,23 @@ impl<'g> Step<'g> {
         self.signals.get(index).copied().flatten()
     }
 
+    /// Half the difference of the signals for both parts of an output, where a rule tells them apart.
+    pub(crate) fn apart(&self, index: usize) -> Option<Var<'g>> {
+        self.apart.get(index).copied().flatten()
+    }
+
+    /// The same step with those halves as its signals.
+    pub(crate) fn of_apart(&self) -> Self {
+        Self { signals: self.apart.clone(), apart: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether one float goes in and one of the same place comes out.
+    pub(crate) fn is_pointwise(&self) -> Result<bool> {
+        let (x, y) = (self.x(0)?, self.y()?);
+        let floats = x.element().is_float() && y.element().is_float();
+        Ok(floats && self.input_count() == 1 && x.shape()? == y.shape()?)
+    }
+
     /// Whether the walk needs a signal for an input; computing others is waste.
     pub fn wants(&self, index: usize) -> bool {
         self.wanted.get(index).copied().unwrap_or(false)
@@ -133,7 +166,7 @@ impl<'g> Step<'g> {
     /// Whether it is known that no number of an input is negative.
     pub fn is_nonnegative(&self, index: usize) -> bool {
         let id = self.node.input(index);
-        id.is_some_and(|id| self.nonnegative.get(id.index()).copied().unwrap_or(false))
+        id.is_some_and(|id| self.known.nonnegative.get(id.index()).copied().unwrap_or(false))
     }
 
     /// The input that a linear operator adds to its result, where the node has it: `bias` of a convolution.
@@ -160,7 +193,14 @@ impl<'g> Step<'g> {
         };
         let mut wanted = self.wanted.clone();
         wanted.resize(inputs.len(), false);
-        Ok(Self { node, signals: vec![None; outputs.len()], wanted, added: None, ..self.clone() })
+        Ok(Self {
+            node,
+            signals: vec![None; outputs.len()],
+            wanted,
+            added: None,
+            apart: Vec::new(),
+            ..self.clone()
+        })
     }
 
     /// Each signal times the input it is for: a derivative becomes a contribution.

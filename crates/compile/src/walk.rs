@@ -2,6 +2,7 @@
 //!
 //! Reachability, sums at fan-out and un-broadcasting are the walk's business, so that no rule knows of them.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -10,8 +11,8 @@ use pellucid_graph::{ElementType, Graph, Node, NodeId, ValueId};
 use crate::build::{Builder, Var};
 use crate::error::{CompileError, Offence, Result};
 use crate::ops::{self, Operator};
-use crate::rules::RuleMap;
-use crate::step::{Added, Signals, Step};
+use crate::rules::{Plan, RuleMap};
+use crate::step::{Added, Known, Signals, Step};
 
 /// Whether values of a type carry a signal: floats, and integers so narrow that they can only be quantised numbers.
 ///
@@ -88,9 +89,11 @@ pub(crate) fn walk_noting<'g>(
     };
     let operators = supported(&builder.graph(), &nodes)?;
     let plan = rules.plan(&builder.graph(), &nodes);
+    refuse(&builder.graph(), &plan, &nodes)?;
     // A derivative does not ask.
     let signs = if rules.is_derivative() { Vec::new() } else { ops::nonnegative(&builder.graph()) };
-    let nonnegative = Rc::new(signs);
+    let ends = wanted.iter().copied().collect();
+    let known = Rc::new(Known { nonnegative: signs, ends, sides: RefCell::default() });
     let mut reached = vec![false; count];
     for value in wanted {
         reached[value.index()] = true;
@@ -104,25 +107,27 @@ pub(crate) fn walk_noting<'g>(
         }
     }
     let mut signals: Vec<Option<Var<'g>>> = vec![None; count];
+    let mut apart = signals.clone();
     for (id, signal) in seeds {
         accumulate(&mut signals[id.index()], *signal);
     }
     let mut offences = Vec::new();
     for (id, operator) in nodes.iter().zip(&operators).rev() {
         let node = builder.node(*id);
-        let arrived: Vec<Option<Var<'g>>> =
-            node.outputs.iter().map(|output| output.and_then(|output| signals[output.index()])).collect();
+        let arrived = arriving(&node, &signals);
         if arrived.iter().all(Option::is_none) {
             continue;
         }
         let carried = |input: &Option<ValueId>| input.is_some_and(|input| reached[input.index()]);
         let wanted = node.inputs.iter().map(carried).collect();
         let added = plan.adds_to(*id).and_then(|adder| added(builder, &node, adder));
-        let nonnegative = nonnegative.clone();
-        let step = Step { builder, operator, node, signals: arrived, wanted, added, nonnegative };
-        let passed = plan.rule(*id).rule.backward(&step).and_then(|found| {
-            note(&step, &found)?;
-            deliver(&step, found, &mut signals)
+        let halves = arriving(&node, &apart);
+        let known = known.clone();
+        let step = Step { builder, operator, node, signals: arrived, wanted, added, apart: halves, known };
+        let passed = plan.rule(*id).rule.parted(&step).and_then(|found| {
+            note(&step, &found.whole)?;
+            deliver(&step, found.whole, &mut signals)?;
+            deliver(&step, found.apart, &mut apart)
         });
         match passed {
             Ok(()) => {}
@@ -136,7 +141,25 @@ pub(crate) fn walk_noting<'g>(
         return Err(CompileError::Unsupported(offences));
     }
     let asked: BTreeSet<ValueId> = wanted.iter().copied().collect();
-    Ok(asked.into_iter().filter_map(|id| signals[id.index()].map(|signal| (id, signal))).collect())
+    let joined = |id: ValueId| {
+        let signal = signals[id.index()]?;
+        Some((id, known.joined(builder.var(id), signal, apart[id.index()])))
+    };
+    let found = asked.into_iter().filter_map(joined).collect();
+    builder.check()?;
+    Ok(found)
+}
+
+/// One error that names every node that its rule refuses.
+fn refuse(graph: &Graph, plan: &Plan, nodes: &[NodeId]) -> Result<()> {
+    let refused = nodes.iter().filter_map(|id| Some(offence(graph, *id, plan.rule(*id).refused?)));
+    let offences: Vec<Offence> = refused.collect();
+    if offences.is_empty() { Ok(()) } else { Err(CompileError::Unsupported(offences)) }
+}
+
+/// The signals at the outputs of a node.
+fn arriving<'g>(node: &Node, signals: &[Option<Var<'g>>]) -> Vec<Option<Var<'g>>> {
+    node.outputs.iter().map(|output| output.and_then(|output| signals[output.index()])).collect()
 }
 
 /// The constant that `adder` adds to a layer, and what both come to.

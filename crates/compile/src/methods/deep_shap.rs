@@ -17,11 +17,11 @@ pub(super) const DEFINITION: Definition = Definition {
         title: "A Unified Approach to Interpreting Model Predictions",
         id: "arXiv:1705.07874",
     },
-    parameters: &[],
+    parameters: &[deeplift::RULE],
     claims: &[Claim::Completeness, Claim::Linearity, Claim::Dummy],
     cost: "2 forward and 1 backward a row of the background",
     signed: true,
     baseline: false,
     layer: false,
-    form: Form::Compiled(|_| Ok(Method { points: Points::Each, ..deeplift::rescale() })),
+    form: Form::Compiled(|settings| Ok(Method { points: Points::Each, ..deeplift::lifted(settings) })),
 };

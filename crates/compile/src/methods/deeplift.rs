@@ -1,9 +1,18 @@
 //! `DeepLIFT`.
 
-use super::{Claim, Definition, Form, Source};
+use super::{Claim, Definition, Form, Parameter, ParameterKind, Settings, Source};
 use crate::method::Method;
 use crate::readout::Readout;
-use crate::rules::{Rescale, RuleMap, When};
+use crate::rules::{Rescale, RevealCancel, RuleMap, When};
+
+/// How differences pass rectifiers.
+pub(super) const RULE: Parameter = Parameter {
+    name: "rule",
+    summary: "how a difference passes: rescale, by the slope of the chord; or reveal-cancel, its positive and negative \
+              parts apart, for networks of linear operators and rectifiers only",
+    kind: ParameterKind::Choice(&["rescale", "reveal-cancel"]),
+    default: "rescale",
+};
 
 pub(super) const DEFINITION: Definition = Definition {
     name: "deeplift",
@@ -28,20 +37,20 @@ pub(super) const DEFINITION: Definition = Definition {
         title: "Learning Important Features Through Propagating Activation Differences",
         id: "arXiv:1704.02685",
     },
-    parameters: &[],
+    parameters: &[RULE],
     claims: &[Claim::Completeness, Claim::Linearity, Claim::Dummy],
     cost: "2 forward and 1 backward",
     signed: true,
     baseline: true,
     layer: false,
-    form: Form::Compiled(|_| Ok(rescale())),
+    form: Form::Compiled(|settings| Ok(lifted(settings))),
 };
 
-/// The rescale rule at every node, times what the input differs from the baseline.
-pub(super) fn rescale() -> Method {
-    Method {
-        rules: RuleMap::GRADIENT.with(When::Always, Rescale),
-        readout: Readout::TimesDifference,
-        ..Method::GRADIENT
-    }
+/// The rule that is set at every node, times what the input differs from the baseline.
+pub(super) fn lifted(settings: &Settings) -> Method {
+    let rules = match settings.text("rule") {
+        Some("reveal-cancel") => RuleMap::GRADIENT.with(When::Always, RevealCancel),
+        _ => RuleMap::GRADIENT.with(When::Always, Rescale),
+    };
+    Method { rules, readout: Readout::TimesDifference, ..Method::GRADIENT }
 }

@@ -124,6 +124,13 @@ pub(super) fn wrap(definition: &Definition, settings: &Settings, method: Method)
             definition.name
         )));
     }
+    if method.rules.compares() {
+        return Err(CompileError::Setting(format!(
+            "points={word}: {} compares the input with a baseline whole, in one step, and has no points between them: leave \
+             it out; deep-shap takes the mean over several baselines",
+            definition.name
+        )));
+    }
     let points = match word {
         "smooth" => noise(settings),
         _ => path(settings),
@@ -206,6 +213,11 @@ mod tests {
         assert!(error(&integrated_gradients::DEFINITION, "once").contains("its own, path"));
         let drawn = find_compiled("expected-gradients").expect("it is registered");
         assert!(error(drawn, "smooth").contains("drawn from a background"));
+        for name in ["deeplift", "deep-shap"] {
+            let compared = find_compiled(name).expect("it is registered");
+            assert!(error(compared, "smooth").contains("in one step, and has no points between them"));
+            assert!(error(compared, "path").starts_with("points=path: deep"));
+        }
     }
 
     #[test]

@@ -56,6 +56,15 @@ impl Site<'_> {
         shape(node.input(0)).is_some_and(|before| shape(node.output(0)) == Some(before))
     }
 
+    /// Whether one float goes in and one of the same place comes out.
+    pub fn is_pointwise(&self) -> bool {
+        let node = self.graph.node(self.node);
+        let output = node.output(0).and_then(|id| self.graph.value(id).element);
+        node.inputs.len() == 1
+            && output.is_some_and(pellucid_graph::ElementType::is_float)
+            && self.keeps_shape()
+    }
+
     /// How many of its inputs depend on the model's input.
     pub fn signals(&self) -> usize {
         let inputs = self.graph.node(self.node).inputs.iter().flatten();
@@ -228,12 +237,14 @@ impl RuleMap {
     pub fn rule(&self, site: &Site<'_>) -> Planned {
         match self.choices.iter().find(|choice| choice.when.holds(site)) {
             Some(choice) => {
-                Planned { rule: choice.rule.clone(), fallback: false, breaks: choice.rule.breaks(site) }
+                let (breaks, refused) = (choice.rule.breaks(site), choice.rule.refuses(site));
+                Planned { rule: choice.rule.clone(), fallback: false, breaks, refused }
             }
             None => Planned {
                 rule: Arc::new(Gradient),
                 fallback: !self.choices.is_empty(),
                 breaks: Gradient.breaks(site),
+                refused: None,
             },
         }
     }
@@ -250,7 +261,7 @@ impl RuleMap {
             let depth = depths.get(id).copied().unwrap_or_default();
             let site = Site { graph, node: *id, kind, depth, biased };
             let planned = if joined.contains(id) {
-                Planned { rule: Arc::new(Gradient), fallback: false, breaks: None }
+                Planned { rule: Arc::new(Gradient), fallback: false, breaks: None, refused: None }
             } else {
                 self.rule(&site)
             };
@@ -269,6 +280,8 @@ pub struct Planned {
     pub fallback: bool,
     /// Why relevance may be lost or made at the node.
     pub breaks: Option<&'static str>,
+    /// Why the rule does not pass the node.
+    pub refused: Option<String>,
 }
 
 /// The rules for the nodes of a graph.
@@ -287,6 +300,7 @@ impl Plan {
             rule: Arc::new(Gradient),
             fallback: true,
             breaks: None,
+            refused: None,
         })
     }
 

@@ -16,6 +16,7 @@ mod norm;
 mod parts;
 mod pass;
 mod rescale;
+mod reveal_cancel;
 mod spec;
 mod w_square;
 mod z_box;
@@ -35,6 +36,8 @@ pub use guided_backprop::GuidedBackprop;
 pub use norm::Norm;
 pub use pass::Pass;
 pub use rescale::Rescale;
+pub use reveal_cancel::RevealCancel;
+pub(crate) use reveal_cancel::Sides;
 pub use spec::{kind_named, rule_named};
 pub use w_square::WSquare;
 pub use z_box::{Bound, ZBox};
@@ -42,6 +45,23 @@ pub use z_plus::ZPlus;
 
 use crate::error::Result;
 use crate::step::{Signals, Step};
+
+/// What a rule passes back that tells the positive from the negative part of a difference: m⁺ = whole + apart, and
+/// m⁻ = whole − apart.
+#[derive(Debug, Clone, Default)]
+pub struct Parted<'g> {
+    /// For each input of the node, the mean of both signals.
+    pub whole: Signals<'g>,
+    /// For each input, half of their difference; it may be shorter, and nothing is 0.
+    pub apart: Signals<'g>,
+}
+
+impl<'g> From<Signals<'g>> for Parted<'g> {
+    /// The same signal for both parts.
+    fn from(whole: Signals<'g>) -> Self {
+        Self { whole, apart: Vec::new() }
+    }
+}
 
 /// How a signal passes a node. A rule may have parameters: it is a value of its own, shared by the nodes it meets.
 pub trait Rule: Debug + Send + Sync {
@@ -56,10 +76,22 @@ pub trait Rule: Debug + Send + Sync {
     /// The signals at the inputs, from those at the outputs.
     fn backward<'g>(&self, step: &Step<'g>) -> Result<Signals<'g>>;
 
+    /// The signals for both parts of each input's difference from the baseline; the same for both unless a rule tells them
+    /// apart. The walk asks this.
+    fn parted<'g>(&self, step: &Step<'g>) -> Result<Parted<'g>> {
+        self.backward(step).map(Parted::from)
+    }
+
     /// Whether it asks for values on a baseline ([`Step::reference`]): the compiled graph then holds the model a second
     /// time, on it.
     fn compares(&self) -> bool {
         false
+    }
+
+    /// Why it does not pass a node, as far as is known before anything is appended; every such node is named in one error.
+    fn refuses(&self, site: &Site<'_>) -> Option<String> {
+        let _ = site;
+        None
     }
 
     /// Why relevance may be lost or made at a node; `None` where what arrives is what leaves.

@@ -37,7 +37,7 @@ impl Rule for Rescale {
             Kind::Bilinear => in_the_middle(step),
             Kind::Elementwise(_) | Kind::Quantised => chord(step),
             // A step has a chord too, where it is one number in, one number out.
-            Kind::Flat if is_pointwise(step)? => chord(step),
+            Kind::Flat if step.is_pointwise()? => chord(step),
             // What is linear is its own difference; what is flat and makes something else of its input has none.
             Kind::Linear(_) | Kind::Move | Kind::Flat => step.vjp(),
             kind @ (Kind::Quotient | Kind::Normaliser | Kind::Weights | Kind::Select) => {
@@ -62,13 +62,6 @@ fn in_the_middle<'g>(step: &Step<'g>) -> Result<Signals<'g>> {
     let middles: Vec<Option<Var<'g>>> =
         (0..step.input_count()).map(|index| step.input(index).map(|input| step.middle(input))).collect();
     step.on(&middles).vjp()
-}
-
-/// Whether one float goes in and one of the same place comes out.
-fn is_pointwise(step: &Step<'_>) -> Result<bool> {
-    let (x, y) = (step.x(0)?, step.y()?);
-    let floats = x.element().is_float() && y.element().is_float();
-    Ok(floats && step.input_count() == 1 && x.shape()? == y.shape()?)
 }
 
 /// dy · Δy / Δx

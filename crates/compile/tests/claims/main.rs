@@ -9,6 +9,7 @@ mod check;
 mod conservation;
 mod layers;
 mod maps;
+mod reveal_cancel;
 mod snapshots;
 
 use pellucid_compile::methods::{ALL, Claim, find_compiled};
