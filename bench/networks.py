@@ -96,6 +96,23 @@ def load(name, folder):
     return network.eval().requires_grad_(False)
 
 
+def unshared(network):
+    """The network with a module for every call: the modules that are called once are the same ones."""
+    import copy
+
+    from torch import fx
+
+    graph = fx.Tracer().trace(network)
+    modules, seen = {}, set()
+    for node in graph.nodes:
+        if node.op == "call_module":
+            module = network.get_submodule(node.target)
+            modules[node.name] = copy.deepcopy(module) if node.target in seen else module
+            seen.add(node.target)
+            node.target = node.name
+    return fx.GraphModule(modules, graph).eval()
+
+
 def grad_cam_layer(name, network):
     """The module whose activations Grad-CAM weighs, and whether it is the module's input that is meant.
 

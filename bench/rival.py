@@ -147,6 +147,10 @@ class Rival:
 
             count = 1 + -(-(x.shape[2] - window) // stride)
             return occlude, count * count
+        if command["method"] == "deeplift":
+            # Captum refuses a module that is called twice, as torchvision's rectifiers are.
+            lift = attr.DeepLift(networks.unshared(self.network))
+            return lambda: lift.attribute(x, baselines=torch.zeros_like(x), target=target), 1
         if command["method"] == "lrp-epsilon-plus":
             return self.propagated(x, target, settings["epsilon"]), 1
         raise ValueError(command["method"])

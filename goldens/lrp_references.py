@@ -265,6 +265,32 @@ def written(name, covers, build, shape, canonizer, number):
     }
 
 
+def w_square():
+    """`lrp.w_square.onnx` and `.npz`: the w² rule, which no composite has, at every layer and at the first one before
+    LRP-ε."""
+    first = lambda c: zc.SpecialFirstLayerMapComposite(
+        layer_map_base() + [(Linear, zr.Epsilon())], [(Linear, zr.WSquare())], canonizers=c
+    )
+    for retry in range(400):
+        generator = torch.Generator().manual_seed(SEED + 50_000 + retry)
+        network = randomised(vgg(True).eval(), generator)
+        x, target = torch.randn(ROWS, *IMAGE, generator=generator), torch.arange(ROWS)
+        found, rounding = {}, 0.0
+        for name, composite in [("everywhere", uniform(zr.WSquare)), ("first", first)]:
+            wide = explained(copy.deepcopy(network).double(), x.double(), target, composite, Merged).numpy()
+            narrow = explained(copy.deepcopy(network), x, target, composite, Merged).numpy()
+            found[name], rounding = wide, max(rounding, generate.deviation(narrow, wide))
+        alive = all(np.abs(row).max() > 1e-5 and np.ptp(row) > 1e-2 * np.abs(row).max() for r in found.values() for row in generate.rows(r))
+        if alive and rounding < generate.ROUNDING:
+            break
+    else:
+        sys.exit("w_square: no draw would do")
+    np.savez_compressed(HERE / "lrp.w_square.npz", input=x.double().numpy(), **found)
+    model = exporting.export(network, x, "torchscript", False)
+    (HERE / "lrp.w_square.onnx").write_bytes(model.SerializeToString(deterministic=True))
+    print(f"w_square: draw {retry}, {len(found)} cases")
+
+
 def differences():
     """What the module's text says of Zennit, in numbers to check by hand; fails when Zennit no longer does it."""
     # f(x) = 2x at x = 1: y = x + 2x = 3, and R_y = 3. In proportion x gets 1 and f gets 2, so the input gets 3.
@@ -300,6 +326,7 @@ def main():
     differences()
     packages = ("torch", "torchvision", "zennit", "numpy", "onnx")
     versions = {package: importlib.metadata.version(package) for package in packages}
+    w_square()
     entries = [written(*network, number) for number, network in enumerate(NETWORKS)]
     index = {"seed": SEED, "versions": versions, "networks": entries}
     (HERE / "lrp.json").write_text(json.dumps(index, indent=1) + "\n")

@@ -58,7 +58,7 @@ impl Case {
 }
 
 /// Every method of the race.
-pub(crate) const CASES: [Case; 6] = [
+pub(crate) const CASES: [Case; 7] = [
     Case {
         method: "gradient",
         title: "gradient",
@@ -108,6 +108,15 @@ pub(crate) const CASES: [Case; 6] = [
         method: "lrp-epsilon-plus",
         title: "LRP, epsilon plus (Zennit)",
         settings: || json!({"epsilon": 1e-6}),
+        evaluations: 1.0,
+        forward_only: false,
+        random: false,
+        only: Some("resnet50"),
+    },
+    Case {
+        method: "deeplift",
+        title: "DeepLIFT, rescale",
+        settings: || json!({}),
         evaluations: 1.0,
         forward_only: false,
         random: false,

@@ -46,7 +46,7 @@ pub struct Coverage {
     pub layer: Option<String>,
     /// Whether the method passes relevance, so that [`Met::breaks`] says something.
     pub relevance: bool,
-    /// Batch normalisations that were folded into the layer before them.
+    /// Batch normalisations that were folded into the layers beside them.
     pub folded: usize,
 }
 

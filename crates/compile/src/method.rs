@@ -115,7 +115,7 @@ pub enum Seed {
 pub enum Prepare {
     /// Nothing: the compiled graph begins with the model as it was loaded.
     Nothing,
-    /// Batch normalisations are folded into the layers before them; the compiled graph begins with that model.
+    /// Batch normalisations are folded into the layers beside them; the compiled graph begins with that model.
     Fold,
 }
 

@@ -40,8 +40,8 @@ impl Request {
         for name in self.layer.iter().chain(self.neuron.as_ref().map(|neuron| &neuron.layer)) {
             if layer::find(&prepared, name).is_err() && layer::find(graph, name).is_ok() {
                 return Err(CompileError::Setting(format!(
-                    "layer {name:?} is not computed by this method, which folds the batch normalisation behind it into \
-                     it: name the normalisation, or what follows it"
+                    "layer {name:?} is not computed by this method, which folds a batch normalisation and the \
+                     layer beside it into one: name the later of both, or what follows it"
                 )));
             }
         }
@@ -105,7 +105,7 @@ pub struct Program {
     pub shared_nodes: usize,
     /// Whether values are relevance, shares of the score.
     pub relevance: bool,
-    /// Batch normalisations that the method folded into the layers before them, and those that are left.
+    /// Batch normalisations that the method folded into the layers beside them, and those that are left.
     pub normalizations: (usize, usize),
 }
 

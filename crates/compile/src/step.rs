@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use pellucid_graph::{Dim, Node, Shape, ValueId};
+use pellucid_graph::{Dim, Node, NodeId, Shape, ValueId};
 
 use crate::build::{Builder, Var};
 use crate::error::{CompileError, Result};
 use crate::kind::Kind;
-use crate::ops::Operator;
+use crate::ops::{self, Operator};
 use crate::rules::Sides;
 
 /// What a rule returns: a signal for each input of the node, `None` where there is none.
@@ -199,6 +199,23 @@ impl<'g> Step<'g> {
             wanted,
             added: None,
             apart: Vec::new(),
+            ..self.clone()
+        })
+    }
+
+    /// A node of the graph as a step without signals.
+    pub(crate) fn of_node(&self, id: NodeId) -> Result<Self> {
+        let node = self.builder.node(id);
+        let operator = ops::lookup(&node.operator)
+            .ok_or_else(|| CompileError::Model(format!("no derivative is known of {}", node.operator)))?;
+        let wanted = vec![false; node.inputs.len()];
+        Ok(Self {
+            operator,
+            node,
+            signals: Vec::new(),
+            apart: Vec::new(),
+            wanted,
+            added: None,
             ..self.clone()
         })
     }

@@ -79,3 +79,25 @@ fn a_plain_network_of_functions_is_additive() {
         assert!(found < bound, "{}: {found:.1e}", engine.name());
     }
 }
+
+/// Captum's rules where they apply as they are written: Sigmoid and max-pooling between linear modules, windows that overlap
+/// added up.
+#[test]
+fn sigmoid_and_maxima_agree_with_captum() {
+    for name in ["apart", "overlapping"] {
+        let path = |ending: &str| golden::folder().join(format!("lifted.{name}.deeplift.{ending}"));
+        let model = Model::open(path("onnx")).unwrap();
+        let arrays = pellucid_testkit::archive::arrays(&path("npz"));
+        let input = model.inputs().next().unwrap().name.clone();
+        for (engine, bound) in [(Engine::Rten, 1e-4), (Engine::Reference, 1e-6)] {
+            let mut options = with_engine("deeplift", engine);
+            options.targets = vec![TargetChoice::Rows(vec![0, 3, 1])];
+            options.baseline = Baseline::Given(vec![(input.clone(), float32(&arrays["baseline"]))]);
+            let inputs = Inputs::from_arrays(vec![(input.clone(), float32(&arrays["input"]))]).unwrap();
+            let explanation = explain(&model, inputs, &options, &Silent).unwrap();
+            let found = explanation.explained[0].attribution.values[0].1.mapv(f64::from);
+            let far = golden::row_deviation(&found, &arrays["deeplift"]);
+            assert!(far < bound, "{name} on {}: {far:.1e}", engine.name());
+        }
+    }
+}

@@ -161,3 +161,27 @@ fn relevance_agrees_in_the_interpreter() {
     let own_weights = |variant: &Variant, _: &Case| !variant.folded;
     check(golden::load_lrp(), Engine::Reference, |_, _| golden::tolerances().float64, own_weights);
 }
+
+/// The w² rule, which only a file of rules asks for: at every layer, and at the first one before LRP-ε.
+#[test]
+fn squared_weights_agree_with_zennit() {
+    let path = |ending: &str| golden::folder().join(format!("lrp.w_square.{ending}"));
+    let model = Model::open(path("onnx")).unwrap();
+    let arrays = pellucid_testkit::archive::arrays(&path("npz"));
+    let folder = tempfile::tempdir().unwrap();
+    for (key, place) in [("everywhere", "kind = \"layer\""), ("first", "first = true\nkind = \"layer\"")] {
+        let rules = folder.path().join(format!("{key}.toml"));
+        std::fs::write(&rules, format!("[[rule]]\n{place}\nuse = \"w-square\"\n")).unwrap();
+        for (engine, bound) in [(Engine::Rten, 1e-4), (Engine::Reference, 1e-5)] {
+            let mut options = Options::new("lrp-epsilon").set("rules", rules.display());
+            options.targets = vec![TargetChoice::Rows(vec![0, 1, 2])];
+            options.limits = Limits { engine, ..Limits::default() };
+            let input = model.inputs().next().unwrap().name.clone();
+            let inputs = Inputs::from_arrays(vec![(input, float32(&arrays["input"]))]).unwrap();
+            let explanation = explain(&model, inputs, &options, &Silent).unwrap();
+            let found = explanation.explained[0].attribution.values[0].1.mapv(f64::from);
+            let far = row_deviation(&found, &arrays[key]);
+            assert!(far < bound, "{key} on {}: {far:.1e}", engine.name());
+        }
+    }
+}

@@ -126,7 +126,7 @@ fn loss(loss: &Loss) -> serde_json::Value {
 /// Where relevance may be lost or made; and, where inputs were given, how much is, largest first.
 fn relevance(coverage: &pellucid::Coverage, found: &[Loss]) {
     if coverage.folded > 0 {
-        print(&format!("  {} batch normalisations were folded into the layers before them", coverage.folded));
+        print(&format!("  {} batch normalisations were folded into the layers beside them", coverage.folded));
     }
     let fallbacks = coverage.fallbacks().count();
     if fallbacks > 0 {

@@ -78,8 +78,8 @@ pub(super) const HIGH: Parameter = Parameter {
 
 /// What holds for every operator that is no layer, for the documentation.
 pub(super) const CONVENTIONS: &str = "Relevance starts as the score, so that values are shares of it; the gap is what was lost or made on the way. Batch \
-     normalisations behind a convolution or fully connected layer are folded into it first; others pass relevance \
-     unchanged. A constant added behind a convolution or fully connected layer is its bias. Activations (rectifiers, \
+     normalisations behind a convolution or fully connected layer are folded into it first, and those in front of one that \
+     does not pad; others pass relevance unchanged. Zennit folds those behind only. A constant added behind a convolution or fully connected layer is its bias. Activations (rectifiers, \
      SiLU, GELU, HardSwish, sigmoids), normalisations (LayerNorm and its kin, whose statistics count as constants), \
      softmax, factors and added constants pass relevance unchanged. Sums of several values, residual ones too, average \
      pooling, means and resizing share it in proportion to what each contributes (norm), so a residual sum gives each \

@@ -174,13 +174,19 @@ fn known_contents(site: &Site<'_, '_>) -> Option<Vec<Tensor>> {
         .map(|t| vec![t])
 }
 
-/// The same function, each `BatchNormalization` after a Conv, `ConvTranspose` or Gemm folded into its weights.
+/// The same function, each `BatchNormalization` after a Conv, `ConvTranspose` or Gemm, or in front of a Conv or Gemm, folded
+/// into its weights.
 ///
-/// A normalisation is folded where nothing else takes the product and the weights and statistics are constants. It
+/// A normalisation after a product is folded where nothing else takes the product and the weights and statistics are constants. It
 /// computes W' = W·s and b' = (b − μ)·s + β with s = γ/√(σ² + ε) by output channel, in float64, rounded to the
 /// weights' element type. The product takes the name of the normalisation's value; its own goes.
+///
+/// One that is left in front of a product, which alone takes it, becomes W' = W·s and b' = b + W·(β − μ·s) with s by input
+/// channel. With padding that is not the same function, since what is padded is 0 behind the normalisation: there it is
+/// folded only where β = μ·s.
 pub fn fold_batch_normalization(graph: &Graph) -> Result<Graph> {
-    rewrite(graph, "folded", Prune::Unreachable, &mut FoldBatchNormalization)
+    let behind = rewrite(graph, "folded", Prune::Unreachable, &mut FoldBatchNormalization)?;
+    rewrite(&behind, "folded", Prune::Unreachable, &mut FoldInFront)
 }
 
 /// How many batch normalisations a graph has.
@@ -216,8 +222,7 @@ struct Folded<'s> {
 impl<'s> Folded<'s> {
     fn of(site: &Site<'_, 's>) -> Option<Self> {
         let (graph, node) = (site.source, site.node());
-        let others_unused = node.outputs.iter().skip(1).all(Option::is_none);
-        if node.operator != "BatchNormalization" || node.int("training_mode", 0) != 0 || !others_unused {
+        if !is_inference(node) {
             return None;
         }
         let product = node.input(0)?;
@@ -226,29 +231,111 @@ impl<'s> Folded<'s> {
         if !taken_once || !matches!(linear.operator.as_str(), "Conv" | "ConvTranspose" | "Gemm") {
             return None;
         }
-        let numbers = |id: Option<ValueId>| graph.constant(id?).map(Tensor::to_f64);
-        let (gamma, beta) = (numbers(node.input(1))?, numbers(node.input(2))?);
-        let (mean, variance) = (numbers(node.input(3))?, numbers(node.input(4))?);
-        let epsilon = f64::from(node.float("epsilon", 1e-5));
-        let channels = gamma.len();
-        if [beta.len(), mean.len(), variance.len()].iter().any(|length| *length != channels) {
-            return None;
-        }
-        let scale: Vec<f64> = gamma
-            .iter()
-            .zip(&variance)
-            .map(|(gamma, variance)| gamma / (variance + epsilon).sqrt())
-            .collect();
+        let (scale, shift) = affine(graph, node)?;
+        let channels = scale.len();
         let stored = graph.constant(linear.input(1)?)?;
         let bias = match linear.input(2) {
             None => vec![0.0; channels],
             Some(id) => own_bias(linear, graph.constant(id)?, channels)?,
         };
-        let bias: Vec<f64> = (0..channels).map(|c| (bias[c] - mean[c]) * scale[c] + beta[c]).collect();
+        let bias: Vec<f64> = (0..channels).map(|c| bias[c] * scale[c] + shift[c]).collect();
         let weight = scaled(linear, stored, &scale)?;
         let bias = Tensor::from_values(stored.element(), vec![channels], &bias).ok()?;
         Some(Self { linear, weight, bias })
     }
+}
+
+/// Whether a node is a batch normalisation by statistics that are given.
+fn is_inference(node: &Node) -> bool {
+    let others_unused = node.outputs.iter().skip(1).all(Option::is_none);
+    node.operator == "BatchNormalization" && node.int("training_mode", 0) == 0 && others_unused
+}
+
+/// By channel, what a batch normalisation of constants multiplies by, γ/√(σ² + ε), and then adds, β − μ·γ/√(σ² + ε).
+fn affine(graph: &Graph, node: &Node) -> Option<(Vec<f64>, Vec<f64>)> {
+    let numbers = |id: Option<ValueId>| graph.constant(id?).map(Tensor::to_f64);
+    let (gamma, beta) = (numbers(node.input(1))?, numbers(node.input(2))?);
+    let (mean, variance) = (numbers(node.input(3))?, numbers(node.input(4))?);
+    let epsilon = f64::from(node.float("epsilon", 1e-5));
+    if [beta.len(), mean.len(), variance.len()].iter().any(|length| *length != gamma.len()) {
+        return None;
+    }
+    let scale: Vec<f64> =
+        gamma.iter().zip(&variance).map(|(gamma, variance)| gamma / (variance + epsilon).sqrt()).collect();
+    let shift = (0..gamma.len()).map(|c| beta[c] - mean[c] * scale[c]).collect();
+    Some((scale, shift))
+}
+
+struct FoldInFront;
+
+impl Replace for FoldInFront {
+    fn replace<'g>(&mut self, site: &Site<'g, '_>) -> Result<Option<Vec<Var<'g>>>> {
+        let Some((weight, bias, x)) = in_front(site) else { return Ok(None) };
+        let Some(x) = site.stand_in(x) else { return Ok(None) };
+        let (weight, bias) = (site.builder.constant(weight), site.builder.constant(bias));
+        let mut attributes = site.node().attributes.clone();
+        if site.node().operator == "Gemm" {
+            attributes.remove("beta");
+        }
+        let output = site.emit(&site.node().operator, &[Some(x), Some(weight), Some(bias)], attributes)?;
+        Ok(Some(vec![output]))
+    }
+}
+
+/// Weights and bias of a product with the normalisation in front of it in them, and what that takes.
+fn in_front(site: &Site<'_, '_>) -> Option<(Tensor, Tensor, ValueId)> {
+    let (graph, linear) = (site.source, site.node());
+    let is_gemm = linear.operator == "Gemm" && linear.int("transA", 0) == 0;
+    if linear.operator != "Conv" && !is_gemm {
+        return None;
+    }
+    let normalised = linear.input(0)?;
+    let normalization = graph.node(graph.producer_of(normalised)?);
+    let taken_once = site.consumers[normalised.index()].len() == 1 && !graph.outputs().contains(&normalised);
+    if !is_inference(normalization) || !taken_once {
+        return None;
+    }
+    let (scale, shift) = affine(graph, normalization)?;
+    let moves = shift.iter().any(|shift| shift.abs() > 0.0);
+    if linear.operator == "Conv" && moves && pads(linear) {
+        return None;
+    }
+    let stored = graph.constant(linear.input(1)?)?;
+    let shape = stored.shape();
+    let transposed = linear.operator == "Conv" || linear.int("transB", 0) != 0;
+    let (outputs, inputs) =
+        if transposed { (*shape.first()?, *shape.get(1)?) } else { (*shape.get(1)?, *shape.first()?) };
+    let groups = usize::try_from(linear.int("group", 1)).ok().filter(|groups| *groups > 0)?;
+    if inputs.checked_mul(groups)? != scale.len() {
+        return None;
+    }
+    let own = match linear.input(2) {
+        None => vec![0.0; outputs],
+        Some(id) => own_bias(linear, graph.constant(id)?, outputs)?,
+    };
+    let factor = if is_gemm { f64::from(linear.float("alpha", 1.0)) } else { 1.0 };
+    let kernel: usize = shape.get(2..)?.iter().product();
+    let (mut bias, mut weight) = (own, stored.to_f64());
+    for (place, value) in weight.iter_mut().enumerate() {
+        let (output, input) = match (transposed, place / kernel) {
+            (true, row) => (row / inputs, row % inputs),
+            (false, row) => (row % outputs, row / outputs),
+        };
+        let channel = output / (outputs / groups).max(1) * inputs + input;
+        bias[output] += factor * *value * shift.get(channel)?;
+        *value *= scale.get(channel)?;
+    }
+    let weight = Tensor::from_values(stored.element(), shape.to_vec(), &weight).ok()?;
+    let bias = Tensor::from_values(stored.element(), vec![outputs], &bias).ok()?;
+    Some((weight, bias, normalization.input(0)?))
+}
+
+/// Whether a convolution may see zeros around its input.
+fn pads(node: &Node) -> bool {
+    let given = node.attributes.get("pads");
+    let automatic = node.string("auto_pad", "NOTSET");
+    matches!(given, Some(Attribute::Ints(pads)) if pads.iter().any(|pad| *pad != 0))
+        || automatic.starts_with("SAME")
 }
 
 /// The bias by channel, with Gemm's factor in it.

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use pellucid_graph::{NodeId, ValueId};
+use pellucid_graph::ValueId;
 
 use super::parts::Layer;
 use super::{Parted, Rule, Site};
 use crate::build::Var;
 use crate::error::{CompileError, Result};
 use crate::kind::{Form, Kind, Role};
-use crate::ops;
 use crate::reference::NOISE;
 use crate::step::{Known, Signals, Step};
 
@@ -291,23 +290,6 @@ impl<'g> Step<'g> {
         }
         let found = self.replay(&inputs)?.output(output);
         found.ok_or_else(|| CompileError::Emitted("a moved value has no output".to_owned()))
-    }
-
-    /// A node of the graph as a step without signals.
-    fn of_node(&self, id: NodeId) -> Result<Self> {
-        let node = self.builder.node(id);
-        let operator = ops::lookup(&node.operator)
-            .ok_or_else(|| CompileError::Model(format!("no derivative is known of {}", node.operator)))?;
-        let wanted = vec![false; node.inputs.len()];
-        Ok(Self {
-            operator,
-            node,
-            signals: Vec::new(),
-            apart: Vec::new(),
-            wanted,
-            added: None,
-            ..self.clone()
-        })
     }
 }
 

@@ -7,9 +7,10 @@ mod artefacts;
 mod attribute;
 mod check;
 mod conservation;
+mod deeplift;
 mod layers;
 mod maps;
-mod reveal_cancel;
+
 mod snapshots;
 
 use pellucid_compile::methods::{ALL, Claim, find_compiled};

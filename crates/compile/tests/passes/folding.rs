@@ -166,6 +166,44 @@ fn normalisation_moves_into_the_weights_before_it() {
 }
 
 #[test]
+fn normalisation_moves_into_the_weights_behind_it() {
+    for (operator, shape, _, linear) in LINEAR.iter().filter(|(operator, ..)| *operator != "ConvTranspose") {
+        let b = Builder::new(Graph::new());
+        let x = b.input("x", ElementType::F64, shape.iter().map(|size| Dim::from(*size)).collect());
+        let y = linear(normalised(x, shape[1])).id();
+        let graph = finished(b, y);
+        let folded = fold_batch_normalization(&graph).unwrap();
+        assert_eq!(operators(&folded), counts(&[(operator, 1)]));
+        assert_eq!(output_names(&folded), output_names(&graph));
+        let found = deviation(&graph, &folded);
+        assert!(found < 1e-13, "{operator} of {shape:?} deviates by {found:e}");
+    }
+}
+
+/// What is padded is 0 behind the normalisation, and would not be in front of it.
+#[test]
+fn normalisation_stays_in_front_of_padding_unless_it_only_scales() {
+    let network = |shifts: bool| {
+        let b = Builder::new(Graph::new());
+        let x = b.input("x", ElementType::F64, [2, 4, 5].map(Dim::known).to_vec());
+        let zeros = weights(x, &[4], 0) * 0.0;
+        let (beta, mean) = if shifts { (weights(x, &[4], 1), weights(x, &[4], 2)) } else { (zeros, zeros) };
+        let normalised = b.op(
+            "BatchNormalization",
+            &[x, weights(x, &[4], 3), beta, mean, weights(x, &[4], 4).apply("Abs")],
+            &[],
+        );
+        let pads = [("pads", Attribute::Ints(vec![1, 0]))];
+        let y = b.op("Conv", &[normalised, weights(x, &[6, 4, 2], 5)], &pads).id();
+        fold(&finished(b, y), DEFAULT_LIMIT_ELEMENTS).unwrap()
+    };
+    assert_eq!(operators(&fold_batch_normalization(&network(true)).unwrap()), operators(&network(true)));
+    let folded = fold_batch_normalization(&network(false)).unwrap();
+    assert_eq!(operators(&folded), counts(&[("Conv", 1)]));
+    assert!(deviation(&network(false), &folded) < 1e-13);
+}
+
+#[test]
 fn normalisation_stays_where_its_input_has_another_use() {
     let (_, shape, channels, linear) = LINEAR[0];
     let sizes: Vec<Dim> = shape.iter().map(|size| Dim::from(*size)).collect();

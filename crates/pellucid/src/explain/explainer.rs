@@ -289,7 +289,7 @@ fn looks_once(chosen: &Chosen, method: &Method) -> bool {
 }
 
 /// What the model says; and, where that is not what is explained but a hidden unit is, its values, [n, 1].
-/// What a method of relevance did to batch normalisations: `folded` into the layers before them, and left.
+/// What a method of relevance did to batch normalisations: `folded` into the layers beside them, and left.
 fn folding((folded, left): (usize, usize)) -> Option<String> {
     let of = |count: usize| match count {
         1 => "1 batch normalisation".to_owned(),
@@ -297,13 +297,16 @@ fn folding((folded, left): (usize, usize)) -> Option<String> {
     };
     match (folded, left) {
         (0, 0) => None,
-        (0, left) => Some(format!("{} with no layer before passes relevance unchanged", of(left))),
+        (0, left) => Some(format!(
+            "{} between other operators or in front of padding passes relevance unchanged",
+            of(left)
+        )),
         (folded, 0) => {
-            Some(format!("{} folded into the layers before, in the graph that is explained", of(folded)))
+            Some(format!("{} folded into the layers beside, in the graph that is explained", of(folded)))
         }
         (folded, left) => Some(format!(
-            "{} folded into the layers before, in the graph that is explained; {left} more with no layer before pass \
-             relevance unchanged",
+            "{} folded into the layers beside, in the graph that is explained; {left} more between \
+             other operators or in front of padding pass relevance unchanged",
             of(folded)
         )),
     }

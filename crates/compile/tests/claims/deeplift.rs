@@ -1,5 +1,5 @@
-//! `RevealCancel`: the paper's examples by hand, a dense version of its formulas, additivity over random networks, and
-//! what is refused.
+//! DeepLIFT: maxima by hand; RevealCancel by the paper's examples and a dense version of its formulas, its additivity over
+//! random networks, and what it refuses.
 
 use ndarray::{Array1, Array2, ArrayD, IxDyn};
 use pellucid_compile::methods::find_compiled;
@@ -356,4 +356,39 @@ fn other_operators_are_refused_by_name() {
         found[0].1.contains("what raises and what lowers the result of this pooling before a rectifier"),
         "{found:?}"
     );
+}
+
+/// The sum of maxima over windows of two, of [1, 1, k].
+fn maxima(rectified: bool, width: usize) -> Graph {
+    let builder = Builder::new(Graph::new());
+    let y = {
+        let x = builder.input("x", ElementType::F64, [1, 1, width].map(Dim::from).to_vec());
+        let x = if rectified { x.relu() } else { x };
+        builder.op("MaxPool", &[x], &[("kernel_shape", Attribute::Ints(vec![2]))]).sum(&[2], Keep::None).id()
+    };
+    let mut graph = builder.finish().unwrap();
+    graph.set_outputs(vec![y]);
+    graph
+}
+
+/// What `goldens/deeplift_references.py` shows of Captum in its `differences`.
+#[test]
+fn maxima_by_hand() {
+    let cases: [(bool, &[f64], &[f64], &[f64]); 5] = [
+        // Both windows rise from 0 to 2 by the middle.
+        (false, &[0.0, 2.0, 1.0], &[0.0; 3], &[0.0, 4.0, 0.0]),
+        // From 3 to 1, since the second falls.
+        (false, &[1.0, 0.0], &[0.0, 3.0], &[0.0, -2.0]),
+        (true, &[1.0, 0.0], &[0.0, 3.0], &[0.0, -2.0]),
+        // From 3 to 2: the first may fall as far as it likes.
+        (false, &[1.0, 2.0], &[3.0, 3.0], &[0.0, -1.0]),
+        (true, &[2.0, 2.0], &[1.0, 0.5], &[1.0, 0.0]),
+    ];
+    for (rectified, x, baseline, expected) in cases {
+        let shaped =
+            |values: &[f64]| ArrayD::from_shape_vec(IxDyn(&[1, 1, values.len()]), values.to_vec()).unwrap();
+        let graph = maxima(rectified, x.len());
+        let found = explained(&graph, &Subject::named("deeplift").method, &shaped(x), &shaped(baseline)).2;
+        assert!((&found - &shaped(expected)).iter().all(|d| d.abs() < 1e-12), "{found} is not {expected:?}");
+    }
 }
