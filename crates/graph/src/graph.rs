@@ -174,7 +174,7 @@ impl Graph {
 
     /// Every value a node needs: its inputs and what its bodies capture.
     pub fn dependencies(&self, id: NodeId) -> Vec<ValueId> {
-        needed_by(self.node(id)).collect()
+        self.node(id).dependencies().collect()
     }
 
     /// In a body: values that stand for values of the enclosing graph, as (inner, outer).
@@ -290,7 +290,7 @@ impl Graph {
                 Refusal::TooLarge(problem) => GraphError::TooLarge { operator, name, problem },
             }
         })?;
-        let fixed = needed_by(&node).all(|id| self.value(id).fixed);
+        let fixed = node.dependencies().all(|id| self.value(id).fixed);
         for (position, (name, facts)) in new.outputs.into_iter().zip(facts).enumerate() {
             node.outputs.push(if name.is_empty() {
                 None
@@ -501,14 +501,4 @@ impl Graph {
         self.values.push(value);
         Ok(id)
     }
-}
-
-/// Every value a node needs: its inputs and what its bodies capture.
-fn needed_by(node: &Node) -> impl Iterator<Item = ValueId> + '_ {
-    let bodies = node.attributes.values().filter_map(|attribute| match attribute {
-        crate::node::Attribute::Graph(body) => Some(body),
-        _ => None,
-    });
-    let captured = bodies.flat_map(|body| body.captures().map(|(_, outer)| outer));
-    node.inputs.iter().flatten().copied().chain(captured)
 }

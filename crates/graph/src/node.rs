@@ -102,6 +102,16 @@ impl Node {
         self.outputs.get(index).copied().flatten()
     }
 
+    /// Every value it needs: its inputs and what its bodies capture, in that order.
+    pub fn dependencies(&self) -> impl Iterator<Item = ValueId> + '_ {
+        let bodies = self.attributes.values().filter_map(|attribute| match attribute {
+            Attribute::Graph(body) => Some(body),
+            _ => None,
+        });
+        let captured = bodies.flat_map(|body| body.captures().map(|(_, outer)| outer));
+        self.inputs.iter().flatten().copied().chain(captured)
+    }
+
     /// An integer attribute, or `default`.
     pub fn int(&self, name: &str, default: i64) -> i64 {
         match self.attributes.get(name) {

@@ -88,7 +88,11 @@ impl Cut {
                 targets.push(Target::Fed(*id));
                 continue;
             }
-            let place = lowered.values[id.index()].ok_or_else(|| not_lowered(wanted.engine, source, *id))?;
+            let Some(place) = lowered.values[id.index()] else {
+                let tensor = constant(source, *id).ok_or_else(|| not_lowered(wanted.engine, source, *id))?;
+                targets.push(Target::Constant(tensor));
+                continue;
+            };
             targets.push(if let Some(origin) = fed.get(&place) {
                 Target::Fed(*origin)
             } else if let Some(tensor) = source.constant(*id).or_else(|| lowered.graph.constant(place)) {
@@ -103,6 +107,12 @@ impl Cut {
         let (graph, inputs) = cut(&lowered.graph, &fed, &computed, wanted.fed_weight)?;
         Ok(Self { graph, inputs, targets })
     }
+}
+
+/// A value that depends on constants alone: one that lowering folded into others holds no place.
+fn constant(source: &Graph, id: ValueId) -> Option<Tensor> {
+    let results = pellucid_reference::run(source, &[], &[id]).ok()?;
+    results.first()?.to_tensor(source.value(id).element?).ok()
 }
 
 /// The error that a value's node cannot be lowered.

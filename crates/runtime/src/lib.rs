@@ -28,6 +28,7 @@ mod array;
 mod check;
 mod cut;
 mod error;
+mod folding;
 mod lower;
 mod memory;
 mod onnxruntime;

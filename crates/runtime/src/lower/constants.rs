@@ -1,16 +1,15 @@
 //! Constants as rten takes them, and nodes whose inputs are all constant.
 
-use pellucid_graph::{ElementType, Tensor};
+use pellucid_graph::{ElementType, Tensor, ValueId};
 use pellucid_reference::{Array, evaluate};
 
 use super::arithmetic::transposes_matrix;
 use super::lowered as lowered_element;
 use super::rewrite::{Rewrite, Step};
-use crate::Engine;
-use crate::weights;
+use crate::{Engine, folding, weights};
 
-/// Bytes that a folded constant may always have.
-const SMALL: usize = 1 << 20;
+/// Bytes that a folded constant may always have; a larger one is placed in the graph only for nodes that read it.
+pub(super) const SMALL: usize = 1 << 20;
 
 /// Rules that may make no node of these: the constant is shared, not copied.
 const ALIASES: &[&str] = &["Cast", "CastLike", "Dropout", "Identity"];
@@ -60,15 +59,8 @@ pub(super) fn fold(rewrite: &mut Rewrite<'_>) -> Step<bool> {
             tensors.push(None);
             continue;
         };
-        // The source's own tensor, so that narrow types keep their meaning.
-        let Some(tensor) = rewrite
-            .source
-            .constant(*id)
-            .or_else(|| rewrite.values[id.index()].and_then(|id| rewrite.graph.constant(id)))
-        else {
-            return Ok(false);
-        };
-        tensors.push(Some(tensor.clone()));
+        let Some(tensor) = tensor_of(rewrite, *id) else { return Ok(false) };
+        tensors.push(Some(tensor));
     }
     let given: usize = tensors.iter().flatten().map(|tensor| tensor.bytes().len()).sum();
     let mut made = 0usize;
@@ -81,6 +73,13 @@ pub(super) fn fold(rewrite: &mut Rewrite<'_>) -> Step<bool> {
     if made > SMALL && (made > given.saturating_mul(2) || rewrite.engine == Engine::Onnxruntime) {
         // onnxruntime folds it itself when it loads the graph, and holds no copy beside.
         return Ok(false);
+    }
+    if let [Some(output)] = node.outputs[..]
+        && rewrite.source.value(output).element == Some(ElementType::F32)
+        && let Some(tensor) = folding::compute(rewrite.source, node, &tensors)
+    {
+        rewrite.hold(output, tensor)?;
+        return Ok(true);
     }
     let Some(arrays) = tensors
         .iter()
@@ -100,10 +99,18 @@ pub(super) fn fold(rewrite: &mut Rewrite<'_>) -> Step<bool> {
         folded.push((*output, tensor));
     }
     for (output, tensor) in folded {
-        let constant = rewrite.constant(tensor)?;
-        rewrite.values[output.index()] = Some(constant);
+        rewrite.hold(output, tensor)?;
     }
     Ok(true)
+}
+
+/// The tensor of a constant value of the source: its own, so that narrow types keep their meaning, or what was
+/// folded.
+fn tensor_of(rewrite: &Rewrite<'_>, id: ValueId) -> Option<Tensor> {
+    let given = rewrite.source.constant(id);
+    let folded = || rewrite.made.folded.get(&id).map(|folded| &folded.tensor);
+    let placed = || rewrite.values[id.index()].and_then(|id| rewrite.graph.constant(id));
+    given.or_else(folded).or_else(placed).cloned()
 }
 
 /// A constant under other sizes.
@@ -111,12 +118,56 @@ fn reshape(rewrite: &mut Rewrite<'_>) -> Step<bool> {
     let (Some(input), Some(output)) = (rewrite.node.input(0), rewrite.node.output(0)) else {
         return Ok(false);
     };
-    let Some(tensor) = rewrite.values[input.index()].and_then(|id| rewrite.graph.constant(id)) else {
-        return Ok(false);
-    };
+    let folded = rewrite.made.folded.get(&input).map(|folded| &folded.tensor);
+    let placed = || rewrite.values[input.index()].and_then(|id| rewrite.graph.constant(id));
+    let Some(tensor) = folded.or_else(placed) else { return Ok(false) };
     let Some(shape) = rewrite.source.value(output).static_shape() else { return Ok(false) };
     let Ok(tensor) = tensor.reshaped(shape) else { return Ok(false) };
-    let constant = rewrite.constant(tensor)?;
-    rewrite.values[output.index()] = Some(constant);
+    rewrite.hold(output, tensor)?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use pellucid_graph::{Dim, Graph, NewNode};
+
+    use super::*;
+    use crate::lower::lower;
+    use crate::{Options, open};
+
+    /// What leads to a large constant is not held beside it, and is still found by its name.
+    #[test]
+    fn only_what_is_read_of_large_constants_is_held() {
+        let side = 768;
+        let count = u16::try_from(side).unwrap();
+        let values: Vec<f32> = (0..count).flat_map(|k| vec![f32::from(k) - 300.0; side]).collect();
+        let mut graph = Graph::new();
+        let x = graph.add_input("x", ElementType::F32, Some(vec![Dim::known(1), Dim::known(768)])).unwrap();
+        let weight = Tensor::from_f32(vec![side, side], &values).unwrap();
+        assert!(weight.bytes().len() > SMALL);
+        let weight = graph.add_constant("weight", weight).unwrap();
+        let two = graph.add_constant("two", Tensor::from_f32(Vec::new(), &[2.0]).unwrap()).unwrap();
+        let positive = graph.push_one(NewNode::new("Relu", &[weight], "positive")).unwrap();
+        let doubled = graph.push_one(NewNode::new("Mul", &[positive, two], "doubled")).unwrap();
+        let y = graph.push_one(NewNode::new("MatMul", &[x, doubled], "y")).unwrap();
+        graph.set_outputs(vec![y]);
+        let lowered = lower(&graph, Engine::Rten).unwrap();
+        let large = lowered.graph.value_ids().filter_map(|id| lowered.graph.constant(id));
+        assert_eq!(
+            large.filter(|tensor| tensor.bytes().len() > SMALL).count(),
+            2,
+            "the weight and its double"
+        );
+        let session = open(&graph, &Options::default()).unwrap();
+        let x = crate::Array::F32(ndarray::ArrayD::ones(vec![1, side]));
+        let results = session.run(&[("x", &x)], &["y", "positive"]).unwrap();
+        let wanted: f64 = values.iter().map(|value| f64::from(value.max(0.0)) * 2.0).sum();
+        assert!(
+            (results[0].to_f64().sum() / wanted - 1.0).abs() < 1e-5,
+            "{} {wanted}",
+            results[0].to_f64().sum()
+        );
+        let positive: Vec<f64> = values.iter().map(|value| f64::from(value.max(0.0))).collect();
+        assert_eq!(results[1].to_f64().into_iter().collect::<Vec<f64>>(), positive);
+    }
 }

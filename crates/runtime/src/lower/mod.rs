@@ -121,7 +121,8 @@ pub(crate) fn lowered(element: ElementType) -> ElementType {
 pub(crate) struct Lowered {
     /// Inputs and outputs stand in the order of the source.
     pub(crate) graph: Graph,
-    /// For every value of the source, the value that holds it; `None` where it cannot be computed.
+    /// For every value of the source, the value that holds it; `None` where it cannot be computed, and for a large
+    /// constant that was folded into others.
     pub(crate) values: Vec<Option<ValueId>>,
     /// Nodes that the outputs need and that cannot be lowered whatever the sizes.
     pub(crate) refused: Vec<UnsupportedNode>,
@@ -161,6 +162,8 @@ fn lower_nodes(
             values[id.index()] = Some(graph.add_constant(made.fresh(), constants::lowered(tensor))?);
         }
     }
+    // Ids are those of this graph, not of the one around it.
+    let outer = std::mem::take(&mut made.folded);
     let needed = needed_nodes(source);
     let consumers = source.consumers();
     let (mut refused, mut waiting) = (Vec::new(), Vec::new());
@@ -168,6 +171,7 @@ fn lower_nodes(
         let node = source.node(id);
         let mut rewrite = Rewrite::new(engine, source, node, &consumers, graph, values, made);
         let outcome = rewrite.run();
+        rewrite.release();
         let report = |reason: String| UnsupportedNode {
             name: node.name.clone(),
             operator: node.operator.clone(),
@@ -181,6 +185,7 @@ fn lower_nodes(
             Err(Refusal::Sizes(reason)) => waiting.push(report(reason)),
         }
     }
+    made.folded = outer;
     Ok((refused, waiting))
 }
 

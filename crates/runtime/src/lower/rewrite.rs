@@ -1,6 +1,7 @@
 //! What a rule sees of the node it lowers, and how it writes.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, NewNode, Node, NodeId, Shape, Tensor, ValueId};
 
@@ -33,6 +34,16 @@ pub(super) struct Made {
     nodes: HashMap<String, usize>,
     /// Bytes of kernels that were turned around.
     pub(super) turned: usize,
+    /// Large constants of the source that were folded and that no node of the lowered graph reads so far.
+    pub(super) folded: HashMap<ValueId, Folded>,
+}
+
+/// A folded constant that has no place in the lowered graph.
+#[derive(Debug)]
+pub(super) struct Folded {
+    pub(super) tensor: Tensor,
+    /// Nodes of the source that are still to read it.
+    pub(super) readers: usize,
 }
 
 impl Made {
@@ -90,11 +101,16 @@ impl<'a> Rewrite<'a> {
         if self.write_contents()? {
             return Ok(());
         }
-        if self.node.inputs.iter().flatten().any(|input| self.values[input.index()].is_none()) {
+        let missing =
+            |input: &ValueId| self.values[input.index()].is_none() && !self.made.folded.contains_key(input);
+        if self.node.inputs.iter().flatten().any(missing) {
             return Err(Refusal::Dependent);
         }
         if constants::fold(self)? {
             return Ok(());
+        }
+        for id in self.node.dependencies() {
+            self.place(id)?;
         }
         self.check_integers()?;
         match rule(self.engine, &self.node.operator) {
@@ -250,6 +266,40 @@ impl<'a> Rewrite<'a> {
     /// Whether somebody takes the output at `position`.
     pub(super) fn wants(&self, position: usize) -> bool {
         self.node.output(position).is_some()
+    }
+
+    /// Keeps what was folded for a value of the source: out of the graph, where it is large, until a node reads it.
+    pub(super) fn hold(&mut self, output: ValueId, tensor: Tensor) -> Step<()> {
+        if tensor.bytes().len() <= constants::SMALL || self.source.outputs().contains(&output) {
+            self.values[output.index()] = Some(self.constant(tensor)?);
+            return Ok(());
+        }
+        let readers = self.consumers[output.index()].len();
+        if readers > 0 {
+            self.made.folded.insert(output, Folded { tensor, readers });
+        }
+        Ok(())
+    }
+
+    /// Gives a folded value a place in the graph.
+    fn place(&mut self, id: ValueId) -> Step<()> {
+        if let Some(folded) = self.made.folded.remove(&id) {
+            self.values[id.index()] = Some(self.constant(folded.tensor)?);
+        }
+        Ok(())
+    }
+
+    /// Lets go of folded values that this node was the last to read.
+    pub(super) fn release(&mut self) {
+        let read: BTreeSet<ValueId> = self.node.dependencies().collect();
+        for id in read {
+            if let Entry::Occupied(mut folded) = self.made.folded.entry(id) {
+                folded.get_mut().readers -= 1;
+                if folded.get().readers == 0 {
+                    folded.remove();
+                }
+            }
+        }
     }
 
     /// Adds a constant.

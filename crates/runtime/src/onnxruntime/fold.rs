@@ -7,12 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use ndarray::{ArrayD, Axis, IxDyn, Slice};
 use pellucid_graph::{Attribute, ElementType, Graph, NewNode, Node, NodeId, Origin, Tensor, ValueId};
 use pellucid_reference::{Array, evaluate};
 
 use crate::error::RuntimeError;
-use crate::weights;
+use crate::folding;
 
 /// Bytes of a result that may always be a constant.
 const SMALL: usize = 1 << 20;
@@ -96,7 +95,9 @@ impl<'a> Folded<'a> {
             .map(|input| input.map(|input| self.value(input).ok_or(())).transpose())
             .collect::<Result<_, ()>>()
             .ok()?;
-        if let ([Some(output)], Some(tensor)) = (&node.outputs[..], self.rearranged(node, &inputs)) {
+        if let ([Some(output)], Some(tensor)) =
+            (&node.outputs[..], folding::compute(self.source, node, &inputs))
+        {
             return Some(vec![(*output, tensor)]);
         }
         let arrays: Vec<Option<Array>> = inputs
@@ -113,31 +114,7 @@ impl<'a> Folded<'a> {
         }
         Some(computed)
     }
-
-    /// What only moves elements about, in their own type: the interpreter would go through `f64`.
-    fn rearranged(&self, node: &Node, inputs: &[Option<Tensor>]) -> Option<Tensor> {
-        let x = inputs.first()?.as_ref()?;
-        let shape = self.source.value(node.output(0)?).static_shape()?;
-        if RESHAPES.contains(&node.operator.as_str()) {
-            return x.reshaped(shape).ok();
-        }
-        if x.element() != ElementType::F32 {
-            return None;
-        }
-        let moved = match node.operator.as_str() {
-            "Transpose" => {
-                let order = node.ints("perm")?.iter().map(|axis| usize::try_from(*axis).ok());
-                floats(x)?.permuted_axes(order.collect::<Option<Vec<usize>>>()?)
-            }
-            "Slice" => reversed(floats(x)?, inputs)?,
-            _ => return None,
-        };
-        weights::tensor(shape, moved.iter().copied().collect())
-    }
 }
-
-/// Operators that give a tensor another shape.
-const RESHAPES: &[&str] = &["Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"];
 
 struct Folding<'a> {
     folded: Folded<'a>,
@@ -247,27 +224,9 @@ fn size(graph: &Graph, id: ValueId) -> Option<usize> {
     pellucid_graph::element_count(&value.static_shape()?)?.checked_mul(value.element?.size())
 }
 
-fn floats(tensor: &Tensor) -> Option<ArrayD<f32>> {
-    ArrayD::from_shape_vec(IxDyn(tensor.shape()), tensor.to_f32()).ok()
-}
-
 /// Whether an attribute is a graph.
 fn has_body(node: &Node) -> bool {
     node.attributes.values().any(|attribute| matches!(attribute, Attribute::Graph(_)))
-}
-
-/// Whole axes turned around, as kernels are; `None` for every other `Slice`.
-fn reversed(mut values: ArrayD<f32>, inputs: &[Option<Tensor>]) -> Option<ArrayD<f32>> {
-    let list = |position: usize| inputs.get(position)?.as_ref()?.to_i64();
-    let (starts, ends, axes, steps) = (list(1)?, list(2)?, list(3)?, list(4)?);
-    let whole = starts.iter().all(|start| *start == -1)
-        && ends.iter().all(|end| *end == i64::MIN)
-        && steps.iter().all(|step| *step == -1);
-    for axis in whole.then_some(axes)? {
-        let axis = usize::try_from(axis).ok().filter(|axis| *axis < values.ndim())?;
-        values.slice_axis_inplace(Axis(axis), Slice::new(0, None, -1));
-    }
-    Some(values)
 }
 
 #[cfg(test)]

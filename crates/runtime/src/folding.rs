@@ -1,0 +1,168 @@
+//! What nodes of constants make, where `float32` numbers are enough.
+//!
+//! The interpreter computes every node, but in `f64`, number by number. Of weights explanations ask for a few simple
+//! things (kernels turned around, their positive parts), and those are computed here. Sums, differences and products of two
+//! `float32` numbers are the same bits either way.
+
+use ndarray::{ArrayD, Axis, IxDyn, Slice};
+use pellucid_graph::{ElementType, Graph, Node, Tensor};
+
+use crate::weights;
+
+/// Operators that give a tensor another shape.
+const RESHAPES: &[&str] = &["Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"];
+
+/// The node's only output; `None` for what is left to the interpreter.
+pub(crate) fn compute(graph: &Graph, node: &Node, inputs: &[Option<Tensor>]) -> Option<Tensor> {
+    let x = inputs.first()?.as_ref()?;
+    let shape = graph.value(node.output(0)?).static_shape()?;
+    let operator = node.operator.as_str();
+    if RESHAPES.contains(&operator) {
+        return x.reshaped(shape).ok();
+    }
+    if x.element() != ElementType::F32 {
+        return None;
+    }
+    let values = match operator {
+        "Transpose" => {
+            let order = node.ints("perm")?.iter().map(|axis| usize::try_from(*axis).ok());
+            let order = order.collect::<Option<Vec<usize>>>()?;
+            array(x)?.permuted_axes(order).iter().copied().collect()
+        }
+        "Slice" => reversed(array(x)?, inputs)?.iter().copied().collect(),
+        "Relu" => mapped(x, |x| if x <= 0.0 { 0.0 } else { x }),
+        "Neg" => mapped(x, |x| -x),
+        "Abs" => mapped(x, f32::abs),
+        "Add" => joined(&shape, inputs, |x, y| x + y)?,
+        "Sub" => joined(&shape, inputs, |x, y| x - y)?,
+        "Mul" => joined(&shape, inputs, |x, y| x * y)?,
+        _ => return None,
+    };
+    weights::tensor(shape, values)
+}
+
+fn array(tensor: &Tensor) -> Option<ArrayD<f32>> {
+    ArrayD::from_shape_vec(IxDyn(tensor.shape()), tensor.to_f32()).ok()
+}
+
+fn mapped(x: &Tensor, function: impl Fn(f32) -> f32) -> Vec<f32> {
+    let mut values = x.to_f32();
+    values.iter_mut().for_each(|value| *value = function(*value));
+    values
+}
+
+/// Numbers by pairs, where both inputs have the result's shape or one of them is a single number.
+fn joined(
+    shape: &[usize],
+    inputs: &[Option<Tensor>],
+    function: impl Fn(f32, f32) -> f32,
+) -> Option<Vec<f32>> {
+    let [Some(x), Some(y)] = inputs else { return None };
+    if y.element() != ElementType::F32 {
+        return None;
+    }
+    if x.shape() == shape && y.shape() == shape {
+        let mut values = x.to_f32();
+        values.iter_mut().zip(y.to_f32()).for_each(|(x, y)| *x = function(*x, y));
+        return Some(values);
+    }
+    let single = |tensor: &Tensor| match tensor.to_f32()[..] {
+        [number] => Some(number),
+        _ => None,
+    };
+    if x.shape() == shape {
+        let y = single(y)?;
+        return Some(mapped(x, |x| function(x, y)));
+    }
+    if y.shape() == shape {
+        let x = single(x)?;
+        return Some(mapped(y, |y| function(x, y)));
+    }
+    None
+}
+
+/// Whole axes turned around, as kernels are; `None` for every other `Slice`.
+fn reversed(mut values: ArrayD<f32>, inputs: &[Option<Tensor>]) -> Option<ArrayD<f32>> {
+    let list = |position: usize| inputs.get(position)?.as_ref()?.to_i64();
+    let (starts, ends, axes, steps) = (list(1)?, list(2)?, list(3)?, list(4)?);
+    let whole = starts.iter().all(|start| *start == -1)
+        && ends.iter().all(|end| *end == i64::MIN)
+        && steps.iter().all(|step| *step == -1);
+    for axis in whole.then_some(axes)? {
+        let axis = usize::try_from(axis).ok().filter(|axis| *axis < values.ndim())?;
+        values.slice_axis_inplace(Axis(axis), Slice::new(0, None, -1));
+    }
+    Some(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use pellucid_graph::{Attribute, NewNode};
+    use pellucid_reference::{Array, evaluate};
+
+    use super::*;
+
+    fn tensor(shape: &[usize], seed: f32) -> Tensor {
+        let count = shape.iter().product::<usize>();
+        let values: Vec<f32> = (0..count)
+            .map(|k| ((f32::from(u16::try_from(k).unwrap()) + seed) * 12.9898).sin() * 1.0e3 / 7.0)
+            .collect();
+        Tensor::from_f32(shape.to_vec(), &values).unwrap()
+    }
+
+    fn integers(values: &[i64]) -> Tensor {
+        Tensor::from_i64(vec![values.len()], values).unwrap()
+    }
+
+    /// Every node computed here has the interpreter's bits.
+    #[test]
+    fn bits_are_those_of_the_interpreter() {
+        let (square, other, one) = (tensor(&[3, 4, 2], 0.0), tensor(&[3, 4, 2], 0.3), tensor(&[], 0.7));
+        let back = [integers(&[-1, -1]), integers(&[i64::MIN; 2]), integers(&[0, 2]), integers(&[-1, -1])];
+        let slice = [&[square.clone()], &back[..]].concat();
+        let cases: Vec<(&str, Vec<Tensor>)> = vec![
+            ("Relu", vec![square.clone()]),
+            ("Neg", vec![square.clone()]),
+            ("Abs", vec![square.clone()]),
+            ("Add", vec![square.clone(), other.clone()]),
+            ("Sub", vec![square.clone(), other.clone()]),
+            ("Mul", vec![square.clone(), other.clone()]),
+            ("Sub", vec![square.clone(), one.clone()]),
+            ("Sub", vec![one, square.clone()]),
+            ("Transpose", vec![square.clone()]),
+            ("Slice", slice),
+            ("Reshape", vec![square, integers(&[4, 6])]),
+        ];
+        for (operator, inputs) in cases {
+            let mut graph = Graph::new();
+            let ids: Vec<_> = inputs
+                .iter()
+                .enumerate()
+                .map(|(k, tensor)| graph.add_constant(format!("c{k}"), tensor.clone()).unwrap())
+                .collect();
+            let mut new = NewNode::new(operator, &ids, "y");
+            if operator == "Transpose" {
+                new.attributes.insert("perm".to_owned(), Attribute::Ints(vec![2, 0, 1]));
+            }
+            graph.push_one(new).unwrap();
+            let node = &graph.nodes()[0];
+            let given: Vec<Option<Tensor>> = inputs.iter().cloned().map(Some).collect();
+            let found = compute(&graph, node, &given).unwrap_or_else(|| panic!("{operator} is not computed"));
+            let arrays: Vec<Array> = inputs.iter().map(|tensor| Array::try_from(tensor).unwrap()).collect();
+            let arrays: Vec<Option<&Array>> = arrays.iter().map(Some).collect();
+            let wanted = evaluate(&graph, node, &arrays).unwrap()[0].to_tensor(ElementType::F32).unwrap();
+            assert_eq!((found.shape(), found.bytes()), (wanted.shape(), wanted.bytes()), "{operator}");
+        }
+    }
+
+    /// A row is not taken for a whole tensor.
+    #[test]
+    fn broadcasting_is_left_to_the_interpreter() {
+        let mut graph = Graph::new();
+        let (x, row) = (tensor(&[3, 4], 0.0), tensor(&[4], 0.1));
+        let ids =
+            [graph.add_constant("x", x.clone()).unwrap(), graph.add_constant("row", row.clone()).unwrap()];
+        graph.push_one(NewNode::new("Add", &ids, "y")).unwrap();
+        assert!(compute(&graph, &graph.nodes()[0], &[Some(x), Some(row)]).is_none());
+    }
+}
