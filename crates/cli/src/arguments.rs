@@ -55,7 +55,7 @@ pub(crate) enum Command {
         Ends with 1 where engines part.")]
     Verify(Verify),
     /// Tell what a model is made of: layers, parameters, multiply-adds, memory, weights
-    #[command(after_help = "Example:\n  pellucid summary model.onnx --depth 2")]
+    #[command(after_help = "Examples:\n  pellucid summary model.onnx --depth 2\n  pellucid summary model.onnx --weights -o summary.html\n  pellucid summary before.onnx after.onnx")]
     Summary(Summary),
     /// Look inside while a model computes: activations, errors and faults of every layer
     #[command(after_help = "Examples:\n  pellucid inspect model.onnx cat.jpg --target tabby\n  \
@@ -320,21 +320,32 @@ pub(crate) struct Methods {
 pub(crate) struct Summary {
     /// ONNX file
     pub(crate) model: PathBuf,
+    /// A second ONNX file, such as one after fine-tuning: which weights moved, where, and by how much
+    #[arg(conflicts_with_all = ["depth", "size", "weights", "singular_values", "profile", "batch"])]
+    pub(crate) other: Option<PathBuf>,
     /// Levels of modules to show; deeper layers are added up
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) depth: Option<u16>,
-    /// Rows that multiply-adds and memory are counted for
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) batch: u32,
     /// Size of an input that the file leaves open, such as height=224; may repeat. 224 without it
     #[arg(long, value_name = "NAME=N", value_parser = key_value)]
     pub(crate) size: Vec<(String, String)>,
     /// Describe how each layer's weights are distributed
     #[arg(long)]
     pub(crate) weights: bool,
+    /// The same, with singular values of matrices of any size; without it, of those whose shorter side is at most 256
+    #[arg(long)]
+    pub(crate) singular_values: bool,
+    /// Run every layer, and say which share of the time each takes
+    #[arg(long)]
+    pub(crate) profile: bool,
+    /// Files to write, by ending: .html .json .png .svg; or a folder, which gets every plot
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Vec<PathBuf>,
     /// Print JSON, with the distribution of weights
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) running: Running,
 }
 
 #[derive(Debug, Args)]

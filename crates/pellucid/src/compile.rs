@@ -1,6 +1,6 @@
 //! Compiling: prediction and attribution in one file; and coverage, what a compilation would meet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pellucid_compile::methods::Form;
 use pellucid_compile::passes::lower;
@@ -9,12 +9,12 @@ use pellucid_compile::{
     artefact, coverage as covered,
 };
 use pellucid_graph::onnx::{self, EncodeOptions};
-use pellucid_graph::{Dim, Graph};
 
 use crate::error::Error;
 use crate::explain::{Baseline, Chosen, Options, TargetChoice, background};
 use crate::model::Model;
 use crate::npy;
+use crate::sizes;
 
 /// What a compiled file starts paths from.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -192,22 +192,7 @@ pub fn coverage(model: &Model, options: &Options) -> Result<Coverage, Error> {
     let chosen = Chosen::new(model, options)?;
     let method = chosen.method()?;
     let request = chosen.request(Target::Input, options.score.clone());
-    Ok(covered(&typical(model.graph())?, &method, &request)?)
+    let (graph, _) = sizes::bound(model.graph(), None, &BTreeMap::new())?;
+    Ok(covered(&graph, &method, &request)?)
 }
 
-/// The model with the sizes that are not known set to 224, a common size of pictures, so that the sizes inside are
-/// known; the rows stay free.
-fn typical(graph: &Graph) -> Result<Graph, Error> {
-    let rows: BTreeSet<String> = graph
-        .inputs()
-        .iter()
-        .filter_map(|id| graph.value(*id).shape.as_ref()?.first().and_then(Dim::as_symbol).map(str::to_owned))
-        .collect();
-    let sizes: BTreeMap<String, i64> = graph
-        .symbols()
-        .into_iter()
-        .filter(|symbol| !rows.contains(symbol))
-        .map(|symbol| (symbol, 224))
-        .collect();
-    if sizes.is_empty() { Ok(graph.clone()) } else { Ok(graph.bind(&sizes)?) }
-}

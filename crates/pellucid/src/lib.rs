@@ -20,6 +20,7 @@ pub mod preprocessing;
 pub mod render;
 pub mod resample;
 mod rules_file;
+mod sizes;
 pub mod stream;
 pub mod summary;
 pub mod verify;

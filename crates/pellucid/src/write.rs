@@ -3,6 +3,8 @@
 //! Every name is checked before any work is done; everything is rendered before anything is written; every file
 //! appears under its name only once it is whole.
 
+mod summary;
+
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,10 @@ impl Format {
         &[Self::Png, Self::Svg, Self::Html, Self::Npz, Self::Npy, Self::Json];
     /// Forms of a comparison.
     pub const OF_COMPARISONS: &[Self] = &[Self::Png, Self::Svg, Self::Html, Self::Json];
+    /// Forms of a summary.
+    pub const OF_SUMMARIES: &[Self] = &[Self::Html, Self::Json, Self::Png, Self::Svg];
+    /// Forms of a difference between two models.
+    pub const OF_DIFFERENCES: &[Self] = &[Self::Html, Self::Json, Self::Png, Self::Svg];
     /// Forms of a prediction.
     pub const OF_PREDICTIONS: &[Self] = &[Self::Npz, Self::Npy, Self::Json];
 
@@ -402,10 +408,14 @@ pub(crate) fn require_one_array(explanation: &Explanation) -> Result<(), Error> 
 
 /// JSON that people can read: objects over several lines, lists of numbers on one.
 fn pretty(value: &serde_json::Value) -> Vec<u8> {
+    pretty_text(value).into_bytes()
+}
+
+fn pretty_text(value: &serde_json::Value) -> String {
     let mut text = String::new();
     indent(value, 0, &mut text);
     text.push('\n');
-    text.into_bytes()
+    text
 }
 
 fn indent(value: &serde_json::Value, depth: usize, text: &mut String) {

@@ -43,7 +43,7 @@ use pellucid_graph::{ElementType, Graph, Shape};
 
 pub use array::Array;
 pub use error::{RuntimeError, UnsupportedNode};
-pub use memory::largest_batch;
+pub use memory::{largest_batch, live_bytes};
 pub use onnxruntime::Device;
 use planned::PlannedSession;
 

@@ -27,34 +27,94 @@ pub(crate) fn bytes(graph: &Graph, order: &[NodeId], width: impl Fn(ElementType)
             .and_then(|shape| element_count(&shape))
             .map_or(0, |count| u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(width))
     };
-    let kept: BTreeSet<ValueId> = graph.outputs().iter().copied().collect();
-    let mut last: BTreeMap<ValueId, usize> = BTreeMap::new();
-    for (step, id) in order.iter().enumerate() {
-        for value in graph.dependencies(*id) {
-            last.insert(value, step);
-        }
-    }
-    let made = |id: &ValueId| matches!(graph.value(*id).origin, Origin::Node(..));
-    let held = graph.value_ids().filter(|id| !made(id)).fold(0u64, |sum, id| sum.saturating_add(bytes(id)));
-    let (mut live, mut computed) = (0u64, 0u64);
-    for (step, id) in order.iter().enumerate() {
-        let node = graph.node(*id);
-        for output in node.outputs.iter().flatten() {
-            live = live.saturating_add(bytes(*output));
-        }
-        computed = computed.max(live.saturating_add(workspace(graph, *id)));
-        let read: BTreeSet<ValueId> = graph.dependencies(*id).into_iter().collect();
-        let unread = node.outputs.iter().flatten().filter(|output| !last.contains_key(output));
-        let done = read.iter().filter(|value| last.get(value) == Some(&step));
-        for value in done.chain(unread) {
-            if made(value) && !kept.contains(value) {
-                live = live.saturating_sub(bytes(*value));
-            }
-        }
-    }
+    let held = graph
+        .value_ids()
+        .filter(|id| !is_made(graph, *id))
+        .fold(0u64, |sum, id| sum.saturating_add(bytes(id)));
+    let own: Vec<ValueId> = graph.value_ids().collect();
+    let computed = most_live(graph, order, &own, &bytes, &|id| workspace(graph, id));
     Bytes { held, computed }
 }
 
+/// Operators that give the same numbers in the same order: an engine may give the same memory another shape.
+const VIEWS: &[&str] = &["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"];
+
+/// Bytes that the inputs of `graph` and what is computed of them take together at the peak of a forward pass, in the
+/// order of the file: inputs are held throughout, every other value lives from the node that makes it to the last that
+/// reads it, and what only changes a shape takes no memory of its own. Weights, what is computed of weights alone, packed
+/// weights and engines' workspace come on top. `None` where a size is not known.
+pub fn live_bytes(graph: &Graph) -> Option<u64> {
+    let mut owner: Vec<ValueId> = graph.value_ids().collect();
+    let mut read: BTreeSet<ValueId> = graph.outputs().iter().copied().collect();
+    for id in graph.node_ids() {
+        let node = graph.node(id);
+        read.extend(graph.dependencies(id));
+        if let (true, Some(input), Some(output)) =
+            (VIEWS.contains(&node.operator.as_str()), node.input(0), node.output(0))
+        {
+            owner[output.index()] = owner[input.index()];
+        }
+    }
+    let known = |id: &ValueId| {
+        let value = graph.value(*id);
+        let count = element_count(&value.static_shape()?)?;
+        let width = value.element.map_or(4, ElementType::size);
+        u64::try_from(count.checked_mul(width)?).ok()
+    };
+    let counted = |id: &ValueId| !graph.value(*id).fixed && read.contains(id);
+    let sizes: BTreeMap<ValueId, u64> =
+        graph.value_ids().filter(counted).map(|id| known(&id).map(|bytes| (id, bytes))).collect::<Option<_>>()?;
+    let inputs: u64 = graph.inputs().iter().map(|id| sizes.get(id).copied().unwrap_or(0)).sum();
+    let order: Vec<NodeId> = graph.node_ids().collect();
+    let size = |id: ValueId| sizes.get(&id).copied().unwrap_or(0);
+    Some(inputs.saturating_add(most_live(graph, &order, &owner, &size, &|_| 0)))
+}
+
+fn is_made(graph: &Graph, id: ValueId) -> bool {
+    matches!(graph.value(id).origin, Origin::Node(..))
+}
+
+/// The most that computed values take together. A value lives in the memory of its `owner`, itself or an earlier one,
+/// whose `size` is counted; a node takes `workspace` while it computes.
+fn most_live(
+    graph: &Graph,
+    order: &[NodeId],
+    owner: &[ValueId],
+    size: &dyn Fn(ValueId) -> u64,
+    workspace: &dyn Fn(NodeId) -> u64,
+) -> u64 {
+    let owner = |id: &ValueId| owner[id.index()];
+    let kept: BTreeSet<ValueId> = graph.outputs().iter().map(owner).collect();
+    let mut last: BTreeMap<ValueId, usize> = BTreeMap::new();
+    for (step, id) in order.iter().enumerate() {
+        for value in graph.dependencies(*id) {
+            last.insert(owner(&value), step);
+        }
+    }
+    let (mut live, mut most) = (0u64, 0u64);
+    for (step, id) in order.iter().enumerate() {
+        let made: Vec<ValueId> = graph
+            .node(*id)
+            .outputs
+            .iter()
+            .flatten()
+            .copied()
+            .filter(|output| owner(output) == *output)
+            .collect();
+        for output in &made {
+            live = live.saturating_add(size(*output));
+        }
+        most = most.max(live.saturating_add(workspace(*id)));
+        let read: BTreeSet<ValueId> = graph.dependencies(*id).iter().map(owner).collect();
+        let unread = made.iter().filter(|output| !last.contains_key(output));
+        for value in read.iter().filter(|value| last.get(value) == Some(&step)).chain(unread) {
+            if is_made(graph, *value) && !kept.contains(value) {
+                live = live.saturating_sub(size(*value));
+            }
+        }
+    }
+    most
+}
 /// Bytes that a node needs beside its inputs and outputs: the columns of a transposed convolution.
 fn workspace(graph: &Graph, id: NodeId) -> u64 {
     let node = graph.node(id);

@@ -1,6 +1,4 @@
 //! The report: one HTML file that needs nothing else, for every row of an explanation.
-//!
-//! The templates stand in `report/`: `{{key}}` is escaped, `{{{key}}}` is not.
 
 use std::fmt::Write as _;
 
@@ -8,6 +6,7 @@ use super::colour::ColourMap;
 use super::heat::{Drawn, HeatMap, draw_row};
 use super::picture::{self, Ground};
 use super::scene::{Theme, data_uri, escape, jpeg, png, png_with_alpha};
+use super::template::fill;
 use super::words::{self, Trust, number, percent};
 use super::{figure, grid};
 use crate::attribution::{Class, Explained, Explanation, Target, Unit};
@@ -382,37 +381,6 @@ fn told(explanation: &Explanation, explained: &Explained, row: usize) -> String 
             ("numbers", &numbers.join("\n")),
         ],
     )
-}
-
-/// A template with its keys replaced.
-///
-/// # Panics
-/// Where a key of the template has no value: the templates are part of the program, and every one is filled in a test.
-fn fill(template: &str, values: &[(&str, &str)]) -> String {
-    let value = |key: &str| {
-        values
-            .iter()
-            .find(|(known, _)| *known == key)
-            .map(|(_, value)| *value)
-            .expect("every key has a value")
-    };
-    let mut filled = String::with_capacity(template.len());
-    let mut rest = template;
-    while let Some(start) = rest.find("{{") {
-        filled += &rest[..start];
-        let raw = rest[start..].starts_with("{{{");
-        let (open, close) = if raw { (3, "}}}") } else { (2, "}}") };
-        let after = &rest[start + open..];
-        let end = after.find(close).expect("every key is closed");
-        if raw {
-            filled += value(&after[..end]);
-        } else {
-            filled += &escape(value(&after[..end]));
-        }
-        rest = &after[end + close.len()..];
-    }
-    filled += rest;
-    filled
 }
 
 #[cfg(test)]

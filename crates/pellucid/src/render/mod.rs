@@ -10,10 +10,16 @@ pub mod heat;
 mod html;
 mod inside;
 pub mod json;
+mod layout;
 mod picture;
+mod plot;
 mod scene;
+pub mod summary;
+mod table;
+mod template;
 pub mod terminal;
 mod text;
+mod tiles;
 pub mod words;
 
 use crate::attribution::Explanation;

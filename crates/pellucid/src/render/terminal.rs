@@ -198,7 +198,7 @@ fn classes(text: &mut String, prediction: &Prediction, row: usize, targets: &[us
 }
 
 /// A bar of up to 24 columns in eighths of one.
-fn bar(part: f32) -> String {
+pub(super) fn bar(part: f32) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 192")]
     let eighths = (part.clamp(0.0, 1.0) * (8 * BAR) as f32).round() as usize;
     let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];

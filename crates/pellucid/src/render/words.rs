@@ -1,5 +1,7 @@
 //! The numbers of an explanation in words: how they are written, and how far they can be trusted.
 
+use indicatif::{HumanBytes, HumanCount};
+
 use crate::attribution::{Attribution, Explained, Explanation, Target, Unit};
 
 /// A number for people: four significant digits, a real minus sign.
@@ -23,6 +25,16 @@ pub fn number(value: f32) -> String {
     if value < 0.0 { format!("−{text}") } else { text }
 }
 
+/// A count for people: 25,557,032.
+pub fn count(count: u64) -> String {
+    HumanCount(count).to_string()
+}
+
+/// A number of bytes for people: 97.7 MiB.
+pub fn bytes(bytes: u64) -> String {
+    HumanBytes(bytes).to_string()
+}
+
 /// A part of a whole as a percentage: `38.2 %`, `under 0.1 %`.
 pub fn percent(part: f32) -> String {
     let percent = part * 100.0;
@@ -39,6 +51,12 @@ pub fn percent(part: f32) -> String {
     } else {
         format!("{percent:.0} %")
     }
+}
+
+/// A number as the functions here take it: rounded, and what is beyond the range as infinity.
+#[expect(clippy::cast_possible_truncation, reason = "documented: rounded")]
+pub fn to_f32(value: f64) -> f32 {
+    value as f32
 }
 
 /// How far the numbers of an explanation can be trusted as the method's.

@@ -12,7 +12,7 @@ fn product(sizes: &[u64]) -> Option<u64> {
 }
 
 /// Multiplications, each with its addition: of convolutions and matrix products, whether a factor is a weight or not. What
-/// works element by element has none; `None` where sizes are not known.
+/// works element by element has none; `None` where sizes are not known, and of loops and branches, which depend on data.
 pub(super) fn multiply_adds(graph: &Graph, node: &Node) -> Option<u64> {
     let input = |position: usize| sizes(graph, node.input(position));
     let output = || sizes(graph, node.output(0));
@@ -22,7 +22,7 @@ pub(super) fn multiply_adds(graph: &Graph, node: &Node) -> Option<u64> {
         // Each input is spread to its group's channels under the kernel.
         "ConvTranspose" => product(&input(0)?)?.checked_mul(product(input(1)?.get(1..)?)?),
         "Gemm" => {
-            let inner = input(0)?[usize::from(node.int("transA", 0) == 0)];
+            let inner = *input(0)?.get(usize::from(node.int("transA", 0) == 0))?;
             product(&output()?)?.checked_mul(inner)
         }
         "MatMul" => {
@@ -30,8 +30,20 @@ pub(super) fn multiply_adds(graph: &Graph, node: &Node) -> Option<u64> {
             product(&output()?)?.checked_mul(inner)
         }
         "Einsum" => einsum(graph, node),
+        "LSTM" | "GRU" | "RNN" => recurrent(graph, node),
+        _ if node.attributes.values().any(|attribute| matches!(attribute, Attribute::Graph(_))) => None,
         _ => Some(0),
     }
+}
+
+/// Every step of every sequence meets both matrices: `W` `[directions, gates, inputs]`, `R` `[directions, gates, units]`.
+fn recurrent(graph: &Graph, node: &Node) -> Option<u64> {
+    let steps = product(sizes(graph, node.input(0))?.get(..2)?)?;
+    let weights: u64 = [1, 2]
+        .into_iter()
+        .map(|position| product(&sizes(graph, node.input(position))?))
+        .try_fold(0u64, |sum, count| sum.checked_add(count?))?;
+    steps.checked_mul(weights)
 }
 
 /// The product of the sizes of all letters.

@@ -1,34 +1,59 @@
-//! The rows of a summary.
+//! The layers of a summary.
 
 use pellucid_compile::layer::modules;
 use pellucid_compile::{Kind, ops};
-use pellucid_graph::{Dim, Graph, Node, NodeId, ValueId, display_shape};
+use pellucid_graph::{Dim, Graph, Node, NodeId, ValueId, element_count};
 
 use super::costs::multiply_adds;
-use super::parameters::{Found, Parameter, dependent};
+use super::parameters::{Found, Parameter};
 use super::receptive::fields;
-use super::weights::WeightStatistics;
-use super::{Layer, Parameters};
+use super::{Layer, Parameters, Size};
 
-/// A row for every node that depends on an input and computes: what only moves numbers has none.
-pub(super) fn layers(graph: &Graph, found: &Found, weights: bool) -> Vec<Layer> {
-    let depends = dependent(graph);
+/// Layers, and for every value the layer's value or the input that it is or is moved from.
+#[derive(Debug)]
+pub(super) struct Layers {
+    pub(super) layers: Vec<Layer>,
+    /// For every layer, its node.
+    pub(super) nodes: Vec<NodeId>,
+    pub(super) sources: Vec<Option<ValueId>>,
+}
+
+/// A row for every node that depends on an input and computes, or joins what does: what only moves numbers has none.
+pub(super) fn layers(graph: &Graph, found: &Found) -> Layers {
     let fields = fields(graph);
-    let mut layers = Vec::new();
+    let mut sources: Vec<Option<ValueId>> = vec![None; graph.values().len()];
+    for id in graph.inputs() {
+        sources[id.index()] = Some(*id);
+    }
+    let (mut layers, mut nodes) = (Vec::new(), Vec::new());
     for id in graph.node_ids() {
         let node = graph.node(id);
-        let Some(output) = node.output(0).filter(|output| depends[output.index()]) else { continue };
+        let Some(output) = node.output(0).filter(|output| !graph.value(*output).fixed) else { continue };
+        let mut from: Vec<ValueId> = Vec::new();
+        for source in graph.dependencies(id).into_iter().filter_map(|input| sources[input.index()]) {
+            if !from.contains(&source) {
+                from.push(source);
+            }
+        }
         let own = found.of.get(&id.index()).map_or(&[][..], Vec::as_slice);
-        if own.is_empty() && !computes(graph, node, output) {
+        if own.is_empty() && !is_layer(graph, node, output, &from) {
+            // The first is what is moved; others say where to.
+            for output in node.outputs.iter().flatten() {
+                sources[output.index()] = from.first().copied();
+            }
             continue;
         }
-        let value = graph.value(output);
-        let input = node.inputs.iter().flatten().find(|input| depends[input.index()]);
+        for output in node.outputs.iter().flatten() {
+            sources[output.index()] = Some(node.output(0).unwrap_or(*output));
+        }
+        let input = graph.dependencies(id).into_iter().find(|input| !graph.value(*input).fixed);
+        nodes.push(id);
         layers.push(Layer {
             name: name(graph, id, own),
             kind: node.operator.clone(),
-            value: value.name.clone(),
-            input_shape: input.and_then(|input| shape(graph, *input)),
+            value: graph.value(output).name.clone(),
+            inputs: from.iter().map(|id| graph.value(*id).name.clone()).collect(),
+            input_shape: input.and_then(|input| shape(graph, input)),
             output_shape: shape(graph, output),
             kernel: kernel(graph, node),
             parameters: counted(graph, own),
@@ -40,26 +65,34 @@ pub(super) fn layers(graph: &Graph, found: &Found, weights: bool) -> Vec<Layer> 
             multiply_adds: multiply_adds(graph, node),
             activation_bytes: bytes(graph, output),
             receptive_field: fields[output.index()].clone(),
-            weights: if weights { described(graph, node, own) } else { None },
+            weights: Vec::new(),
         });
     }
-    layers
+    Layers { layers, nodes, sources }
 }
 
-fn computes(graph: &Graph, node: &Node, output: ValueId) -> bool {
+/// Whether a node without parameters computes floats, or joins several values.
+fn is_layer(graph: &Graph, node: &Node, output: ValueId, from: &[ValueId]) -> bool {
     let float = graph.value(output).element.is_some_and(pellucid_graph::ElementType::is_float);
     let kind = ops::lookup(&node.operator).map(|operator| (operator.kind)(graph, node));
-    float && !matches!(kind, None | Some(Kind::Move | Kind::Flat | Kind::Quantised))
+    let floats =
+        |id: &&ValueId| graph.value(**id).element.is_some_and(pellucid_graph::ElementType::is_float);
+    match kind {
+        None => true,
+        Some(Kind::Move) => float && from.iter().filter(floats).count() > 1,
+        Some(Kind::Flat | Kind::Quantised) => false,
+        Some(_) => float,
+    }
 }
 
-fn shape(graph: &Graph, value: ValueId) -> Option<String> {
-    graph.value(value).shape.as_deref().map(display_shape)
+/// Sizes of a value.
+pub(super) fn shape(graph: &Graph, value: ValueId) -> Option<Vec<Size>> {
+    graph.value(value).shape.as_ref().map(|shape| shape.iter().map(Size::from).collect())
 }
 
 fn bytes(graph: &Graph, value: ValueId) -> Option<u64> {
     let value = graph.value(value);
-    let elements =
-        value.static_shape()?.iter().try_fold(1usize, |product, size| product.checked_mul(*size))?;
+    let elements = element_count(&value.static_shape()?)?;
     u64::try_from(elements.checked_mul(value.element?.size())?).ok()
 }
 
@@ -77,26 +110,13 @@ fn counted(graph: &Graph, own: &[Parameter]) -> Parameters {
     let mut parameters = Parameters::default();
     for parameter in own.iter().filter(|parameter| !parameter.again) {
         let count = graph.constant(parameter.constant).map_or(0, |tensor| tensor.len() as u64);
-        let kind = if parameter.statistic { &mut parameters.statistics } else { &mut parameters.trainable };
-        *kind += count;
+        if parameter.role.is_statistic() {
+            parameters.statistics += count;
+        } else {
+            parameters.trainable += count;
+        }
     }
     parameters
-}
-
-/// The weight of a layer that has one: the first parameter of two axes or more.
-fn described(graph: &Graph, node: &Node, own: &[Parameter]) -> Option<WeightStatistics> {
-    let weight = own.iter().find(|parameter| {
-        graph.constant(parameter.constant).is_some_and(|tensor| tensor.shape().len() >= 2)
-    })?;
-    let tensor = graph.constant(weight.constant)?;
-    let last = tensor.shape().len() - 1;
-    let axis = match node.operator.as_str() {
-        "ConvTranspose" => 1,
-        "Gemm" if node.int("transB", 0) == 0 => last,
-        "MatMul" if weight.position == 1 => last,
-        _ => 0,
-    };
-    WeightStatistics::of(&graph.value(weight.constant).name, tensor, axis)
 }
 
 /// The module whose parameter it takes; the module that the exporter noted; or the value.

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pellucid_graph::{Graph, Node, ValueId};
 
+use super::weights::Role;
+
 /// The parameters of a graph.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// By node: its parameters, each with the position at which the node takes it.
+    /// By node: its parameters, in the order of its inputs.
     pub(super) of: BTreeMap<usize, Vec<Parameter>>,
     /// Bytes of all of them, each once.
     pub(super) bytes: u64,
@@ -17,34 +19,19 @@ pub(super) struct Found {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Parameter {
     pub(super) constant: ValueId,
-    /// Position among the node's inputs.
+    /// Position among the inputs of the node.
     pub(super) position: usize,
-    /// Whether it is a running mean or variance.
-    pub(super) statistic: bool,
+    /// What it is to the node.
+    pub(super) role: Role,
+    /// Whether the node takes it with its last two axes exchanged.
+    pub(super) transposed: bool,
     /// Whether an earlier node takes it too.
     pub(super) again: bool,
-}
-
-/// Values that depend on an input.
-pub(super) fn dependent(graph: &Graph) -> Vec<bool> {
-    let mut depends = vec![false; graph.values().len()];
-    for id in graph.inputs() {
-        depends[id.index()] = true;
-    }
-    for id in graph.node_ids() {
-        if graph.dependencies(id).iter().any(|input| depends[input.index()]) {
-            for output in graph.node(id).outputs.iter().flatten() {
-                depends[output.index()] = true;
-            }
-        }
-    }
-    depends
 }
 
 /// The parameters of every node that depends on an input: float constants that reach it past nodes that depend on none,
 /// such as the transpose of a weight.
 pub(super) fn find(graph: &Graph) -> Found {
-    let depends = dependent(graph);
     // Weights that are stored as small integers.
     let restored = graph.nodes().iter().filter(|node| node.operator == "DequantizeLinear");
     let quantised: BTreeSet<ValueId> = restored.filter_map(|node| node.input(0)).collect();
@@ -52,16 +39,16 @@ pub(super) fn find(graph: &Graph) -> Found {
     let mut seen: BTreeSet<ValueId> = BTreeSet::new();
     for id in graph.node_ids() {
         let node = graph.node(id);
-        if !graph.dependencies(id).iter().any(|input| depends[input.index()]) {
+        if graph.dependencies(id).iter().all(|input| graph.value(*input).fixed) {
             continue;
         }
         let mut own = Vec::new();
         for (position, input) in node.inputs.iter().enumerate() {
-            let Some(input) = input.filter(|input| !depends[input.index()]) else { continue };
+            let Some(input) = input.filter(|input| graph.value(*input).fixed) else { continue };
             if is_setting(node, position) {
                 continue;
             }
-            for constant in constants_of(graph, input) {
+            for (constant, transposed) in constants_of(graph, input) {
                 if !is_parameter(graph, node, constant, &quantised) {
                     continue;
                 }
@@ -70,8 +57,7 @@ pub(super) fn find(graph: &Graph) -> Found {
                     let bytes = graph.constant(constant).map_or(0, |tensor| tensor.bytes().len());
                     found.bytes = found.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
                 }
-                let statistic = node.operator == "BatchNormalization" && position >= 3;
-                own.push(Parameter { constant, position, statistic, again });
+                own.push(Parameter { constant, position, role: Role::of(node, position), transposed, again });
             }
         }
         if !own.is_empty() {
@@ -91,22 +77,40 @@ fn is_setting(node: &Node, position: usize) -> bool {
     }
 }
 
-/// Constants that a value without inputs is computed of, in the order of their first use.
-fn constants_of(graph: &Graph, value: ValueId) -> Vec<ValueId> {
+/// Constants that a value without inputs is computed of, in the order of their first use, each with whether its last two
+/// axes are exchanged on the way.
+fn constants_of(graph: &Graph, value: ValueId) -> Vec<(ValueId, bool)> {
     let mut found = Vec::new();
-    let mut waiting = vec![value];
+    let mut waiting = vec![(value, false)];
     let mut seen = BTreeSet::new();
-    while let Some(value) = waiting.pop() {
+    while let Some((value, transposed)) = waiting.pop() {
         if !seen.insert(value) {
             continue;
         }
         if graph.constant(value).is_some() {
-            found.push(value);
-        } else if let Some(node) = graph.producer_of(value) {
-            waiting.extend(graph.dependencies(node).into_iter().rev());
+            found.push((value, transposed));
+        } else if let Some(id) = graph.producer_of(value) {
+            let transposed = transposed != exchanges(graph, graph.node(id));
+            waiting.extend(graph.dependencies(id).into_iter().rev().map(|input| (input, transposed)));
         }
     }
     found
+}
+
+/// Whether a node exchanges the last two axes and moves no other.
+fn exchanges(graph: &Graph, node: &Node) -> bool {
+    if node.operator != "Transpose" {
+        return false;
+    }
+    let rank = node.input(0).and_then(|id| graph.value(id).shape.as_ref()).map_or(0, Vec::len);
+    match node.ints("perm") {
+        // Without it all axes are reversed.
+        None => rank == 2,
+        Some(perm) => {
+            let exchanged = (0..rank).map(|axis| if axis + 2 < rank { axis } else { 2 * rank - 3 - axis });
+            rank >= 2 && perm.iter().copied().eq(exchanged.map(|axis| i64::try_from(axis).unwrap_or(-1)))
+        }
+    }
 }
 
 /// Operators that have parameters by their definition, so that one number is a parameter as well.

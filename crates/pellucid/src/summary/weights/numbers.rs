@@ -1,0 +1,268 @@
+//! Moments, quantiles and histogram of a tensor, read in pieces so that no copy of it is made.
+
+use pellucid_graph::{ElementType, Tensor};
+
+use super::QUANTILES;
+
+/// Bins of a histogram.
+const BINS: usize = 32;
+
+/// Elements that are decoded at a time.
+const PIECE: usize = 4096;
+
+/// Tensors of at most so many elements are sorted.
+const FEW: usize = 1 << 15;
+
+/// Values of the upper half of a number's 32 bits.
+const BUCKETS: usize = 1 << 16;
+
+#[derive(Debug)]
+pub(super) struct Numbers {
+    pub(super) mean: f64,
+    pub(super) std: f64,
+    pub(super) excess_kurtosis: f64,
+    pub(super) sparsity: f64,
+    pub(super) quantiles: [f64; 7],
+    pub(super) histogram: Vec<u64>,
+    pub(super) not_finite: u64,
+}
+
+/// Gives the elements of `tensor` in order, some at a time.
+pub(super) fn pieces(tensor: &Tensor, mut take: impl FnMut(&[f32])) {
+    let mut buffer = [0f32; PIECE];
+    if tensor.element() == ElementType::F32 {
+        for piece in tensor.bytes().chunks(4 * PIECE) {
+            let mut count = 0;
+            for (place, bytes) in buffer.iter_mut().zip(piece.as_chunks::<4>().0) {
+                *place = f32::from_le_bytes(*bytes);
+                count += 1;
+            }
+            take(&buffer[..count]);
+        }
+    } else {
+        tensor.to_f32().chunks(PIECE).for_each(take);
+    }
+}
+
+/// `count` elements from `start` on.
+pub(in crate::summary) fn part(tensor: &Tensor, start: usize, count: usize) -> Vec<f32> {
+    let width = tensor.element().size();
+    let bytes = tensor.bytes().slice(start * width..(start + count) * width);
+    Tensor::new(tensor.element(), vec![count], bytes).map_or_else(|_| Vec::new(), |part| part.to_f32())
+}
+
+/// Numbers in an order that is that of floats.
+fn key(value: f32) -> u32 {
+    let bits = value.to_bits();
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+}
+
+fn from_key(key: u32) -> f32 {
+    f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
+}
+
+fn halves(key: u32) -> (usize, usize) {
+    let half = |bits: u32| usize::try_from(bits & 0xffff).unwrap_or(0);
+    (half(key >> 16), half(key))
+}
+
+impl Numbers {
+        /// Two passes; `None` where no number is finite.
+    pub(super) fn of(tensor: &Tensor) -> Option<Self> {
+        let mut first = First::default();
+        // Few are sorted.
+        let mut few: Vec<f32> = Vec::new();
+        let mut buckets = if tensor.len() > FEW { vec![0u64; BUCKETS] } else { Vec::new() };
+        pieces(tensor, |piece| {
+            for value in piece {
+                if !first.add(*value) {
+                    continue;
+                }
+                if buckets.is_empty() {
+                    few.push(*value);
+                } else {
+                    buckets[halves(key(*value)).0] += 1;
+                }
+            }
+        });
+        let count = first.count;
+        if count == 0 {
+            return None;
+        }
+        let mean = first.sum / count as f64;
+        few.sort_unstable_by(f32::total_cmp);
+        let mut ranks = (!buckets.is_empty()).then(|| Ranks::new(count, &buckets));
+        let mut bins = Bins::new(f64::from(first.low), f64::from(first.high));
+        let (mut second, mut fourth) = (0f64, 0f64);
+        pieces(tensor, |piece| {
+            for value in piece.iter().filter(|value| value.is_finite()) {
+                let square = (f64::from(*value) - mean).powi(2);
+                second += square;
+                fourth += square * square;
+                bins.add(f64::from(*value));
+                if let Some(ranks) = &mut ranks {
+                    ranks.add(key(*value));
+                }
+            }
+        });
+        let variance = second / count as f64;
+        let kurtosis =
+            if variance > 0.0 { fourth / count as f64 / (variance * variance) - 3.0 } else { 0.0 };
+        let sorted = |share: f64| few.get(place(share, few.len() as u64)).copied().map_or(0.0, f64::from);
+        Some(Self {
+            mean,
+            std: variance.sqrt(),
+            excess_kurtosis: kurtosis,
+            sparsity: first.zeros as f64 / count as f64,
+            quantiles: ranks.map_or_else(|| QUANTILES.map(sorted), |ranks| ranks.values()),
+            histogram: bins.counts,
+            not_finite: first.not_finite,
+        })
+    }
+}
+
+/// The nearest rank of a share of `count` numbers, from 0.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
+fn place(share: f64, count: u64) -> usize {
+    (share * count.saturating_sub(1) as f64).round() as usize
+}
+
+/// What a first pass finds.
+struct First {
+    sum: f64,
+    low: f32,
+    high: f32,
+    count: u64,
+    zeros: u64,
+    not_finite: u64,
+}
+
+impl Default for First {
+    fn default() -> Self {
+        Self { sum: 0.0, low: f32::INFINITY, high: f32::NEG_INFINITY, count: 0, zeros: 0, not_finite: 0 }
+    }
+}
+
+impl First {
+    /// Whether it is finite.
+    fn add(&mut self, value: f32) -> bool {
+        if !value.is_finite() {
+            self.not_finite += 1;
+            return false;
+        }
+        self.count += 1;
+        self.sum += f64::from(value);
+        self.zeros += u64::from(value == 0.0);
+        self.low = self.low.min(value);
+        self.high = self.high.max(value);
+        true
+    }
+}
+
+struct Bins {
+    low: f64,
+    scale: f64,
+    counts: Vec<u64>,
+}
+
+impl Bins {
+    fn new(low: f64, high: f64) -> Self {
+        Self { low, scale: BINS as f64 / (high - low).max(f64::MIN_POSITIVE), counts: vec![0; BINS] }
+    }
+
+    fn add(&mut self, value: f64) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative; cut below")]
+        let bin = ((value - self.low) * self.scale) as usize;
+        self.counts[bin.min(BINS - 1)] += 1;
+    }
+}
+
+/// Finds the numbers of given ranks: the upper half of each is known from a first pass, the lower one is counted in a
+/// second among those that share the upper one.
+struct Ranks {
+    /// For every quantile: upper half, and rank among those that share it.
+    wanted: [(usize, u64); QUANTILES.len()],
+    /// For every upper half, which counts it has.
+    slot: Vec<u8>,
+    counts: Vec<Vec<u64>>,
+}
+
+impl Ranks {
+    fn new(count: u64, buckets: &[u64]) -> Self {
+        let mut slot = vec![0u8; BUCKETS];
+        let mut counts = Vec::new();
+        let wanted = QUANTILES.map(|share| {
+            let mut rank = u64::try_from(place(share, count)).unwrap_or(0).min(count - 1);
+            let mut upper = 0;
+            while rank >= buckets[upper] {
+                rank -= buckets[upper];
+                upper += 1;
+            }
+            if slot[upper] == 0 {
+                counts.push(vec![0u64; BUCKETS]);
+                slot[upper] = u8::try_from(counts.len()).unwrap_or(0);
+            }
+            (upper, rank)
+        });
+        Self { wanted, slot, counts }
+    }
+
+    fn add(&mut self, key: u32) {
+        let (upper, lower) = halves(key);
+        let slot = self.slot[upper];
+        if slot != 0 {
+            self.counts[usize::from(slot) - 1][lower] += 1;
+        }
+    }
+
+    fn values(&self) -> [f64; QUANTILES.len()] {
+        self.wanted.map(|(upper, mut rank)| {
+            let counts = &self.counts[usize::from(self.slot[upper]) - 1];
+            let mut lower = 0;
+            while rank >= counts[lower] {
+                rank -= counts[lower];
+                lower += 1;
+            }
+            let half = |bits: usize| u32::try_from(bits).unwrap_or(0);
+            f64::from(from_key(half(upper) << 16 | half(lower)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_those_of_their_definitions() {
+        let tensor = Tensor::from_f32(vec![4], &[-1.0, -1.0, 1.0, 1.0]).unwrap();
+        let found = Numbers::of(&tensor).unwrap();
+        assert!((found.std - 1.0).abs() < 1e-12 && (found.excess_kurtosis + 2.0).abs() < 1e-12);
+        assert!((found.quantiles[0] + 1.0).abs() < 1e-12 && (found.quantiles[6] - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn quantiles_are_those_of_sorting() {
+        // Fewer than are sorted, and more.
+        for count in [997usize, 65_537] {
+            let number = |k: usize| (k * 7919 % count) as f32 / count as f32 - 0.4;
+            let mut values: Vec<f32> = (0..count).map(|k| number(k).powi(3)).collect();
+            let mut sorted = values.clone();
+            sorted.sort_by(f32::total_cmp);
+            values.extend([f32::NAN, f32::INFINITY]);
+            let found = Numbers::of(&Tensor::from_f32(vec![count + 2], &values).unwrap()).unwrap();
+            for (share, value) in QUANTILES.iter().zip(found.quantiles) {
+                let expected = f64::from(sorted[place(*share, count as u64)]);
+                assert_eq!(value.to_bits(), expected.to_bits(), "{share} of {count}");
+            }
+            assert_eq!((found.not_finite, found.histogram.iter().sum::<u64>()), (2, count as u64));
+        }
+    }
+
+    #[test]
+    fn keys_are_in_the_order_of_numbers() {
+        let sorted = [f32::MIN, -1.5, -1e-40, 0.0, 1e-40, 2.0, f32::MAX];
+        assert!(sorted.windows(2).all(|pair| key(pair[0]) < key(pair[1])));
+        assert!(sorted.iter().all(|value| from_key(key(*value)).to_bits() == value.to_bits()));
+    }
+}
