@@ -53,17 +53,22 @@ pub(super) fn width(text: &str, size: f32, weight: Weight) -> f32 {
 
 /// `text` cut so that it is at most `most` pixels wide, with an ellipsis where something is missing.
 pub(super) fn fitted(text: &str, size: f32, weight: Weight, most: f32) -> String {
-    if width(text, size, weight) <= most {
+    // No letter is narrower than a tenth of its size: what is longer is cut before it is measured.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a length in letters")]
+    let enough = (most / (0.1 * size)).max(0.0) as usize + 2;
+    let visible = |text: &str| text.chars().filter(|character| !character.is_control()).take(enough).collect();
+    let start: String = visible(text);
+    let (glyphs, wide) = place(&start, size, weight);
+    if glyphs.len() < enough && wide <= most {
         return text.to_owned();
     }
-    let mut short: Vec<char> = text.chars().collect();
-    while short.pop().is_some() {
-        let candidate: String = short.iter().collect::<String>().trim_end().to_owned() + "…";
-        if width(&candidate, size, weight) <= most {
-            return candidate;
-        }
+    let room = most - width("…", size, weight);
+    if room < 0.0 {
+        return String::new();
     }
-    String::new()
+    // Where a glyph begins, those before it end.
+    let kept = glyphs.iter().skip(1).take_while(|(_, at)| *at <= room).count();
+    start.chars().take(kept).collect::<String>().trim_end().to_owned() + "…"
 }
 
 /// `text` as lines of at most `most` pixels.

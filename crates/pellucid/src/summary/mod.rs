@@ -213,7 +213,7 @@ pub fn summary(model: &Model, options: &SummaryOptions) -> Result<Summary, Error
         value: value.map(|id| graph.value(id).name.clone()),
     };
     let findings = layers.layers.iter().flat_map(|layer| &layer.weights).flat_map(|weight| {
-        weight.remarks.iter().map(|remark| Finding { weight: weight.name.clone(), remark: remark.clone() })
+        weight.remarks.iter().map(|remark| Finding { weight: weight.title(), remark: remark.clone() })
     });
     Ok(Summary {
         model: model.name().to_owned(),

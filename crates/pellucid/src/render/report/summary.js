@@ -17,7 +17,7 @@ function fit() {
   const [width, height] = charts[shown].size;
   const across = box.width / (width + 2 * edge);
   const down = box.height / (height + 2 * edge);
-  view.scale = Math.max(Math.min(across, down, 1), Math.min(across, 0.75), 0.05);
+  view.scale = Math.max(Math.min(across, down, 1), Math.min(across, 0.9), 0.05);
   view.x = width / 2 - box.width / view.scale / 2;
   view.y = height + 2 * edge < box.height / view.scale ? height / 2 - box.height / view.scale / 2 : -edge;
   apply();

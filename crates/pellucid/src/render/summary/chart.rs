@@ -423,13 +423,11 @@ impl Vertex {
         match (self.chart, self.row) {
             (Some(chart), _) => {
                 format!(
-                    "<a class=\"vertex {class}\" href=\"#chart-{chart}\" data-chart=\"{chart}\" aria-label=\"open {}\">{inner}</a>",
-                    escape(&self.told)
+                    "<a class=\"vertex {class}\" href=\"#chart-{chart}\" data-chart=\"{chart}\">{inner}</a>"
                 )
             }
             (None, Some(row)) => format!(
-                "<a class=\"vertex {class}\" href=\"#row-{row}\" data-row=\"{row}\" aria-label=\"{}\">{inner}</a>",
-                escape(&self.told)
+                "<a class=\"vertex {class}\" href=\"#row-{row}\" data-row=\"{row}\">{inner}</a>"
             ),
             (None, None) => format!("<g class=\"vertex {class}\">{inner}</g>"),
         }

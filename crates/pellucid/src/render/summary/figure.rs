@@ -161,7 +161,7 @@ fn add_weights(scene: &mut Scene, summary: &Summary) {
     for (place, weight) in all.iter().take(shown).enumerate() {
         let (column, row) = ((place % COLUMNS) as f32, (place / COLUMNS) as f32);
         let (x, y) = (MARGIN + column * (width + gap), top + row * step);
-        let name = text::fitted(&weight.name, 12.0, Weight::SemiBold, width);
+        let name = text::fitted(&weight.title(), 12.0, Weight::SemiBold, width);
         scene.text(x, y + 12.0, 12.0, Weight::SemiBold, Ink::Strong, name);
         let detail = format!("{}  std {}", times(&weight.shape), number(to_f32(weight.std)));
         let detail = text::fitted(&detail, 12.0, Weight::Regular, width);

@@ -145,7 +145,7 @@ fn layers(summary: &Summary) -> String {
         "<section class=\"card wide\" aria-labelledby=\"layers\"><div class=\"bar\"><h2 id=\"layers\">Layers</h2>\
          <span class=\"tools\"><button type=\"button\" id=\"open-all\">Open all</button>\
          <button type=\"button\" id=\"close-all\">Close all</button></span></div>\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"layers\"><table id=\"tree\">\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of layers\"><table id=\"tree\">\
          <thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div></section>\n"
     )
 }
@@ -224,7 +224,7 @@ fn weights(summary: &Summary) -> Result<String, Error> {
          <p class=\"soft\">Heights by the root of counts, from the smallest to the largest number. <b>Of usual</b>: standard \
          deviation, of that which the kind is usually initialised with (He for kernels and matrices). <b>Rank</b>: effective \
          rank, of that which the shape allows; singular values of larger matrices are computed on demand.</p>\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"weights\"><table class=\"weights\">\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of weights\"><table class=\"weights\">\
          <thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div></section>"
     );
     Ok(section)
@@ -256,7 +256,7 @@ fn weight_row(weight: &WeightStatistics) -> String {
     format!(
         "<tr><th scope=\"row\">{}<span class=\"soft small\">{} {}</span></th><td>{}</td>{cells}<td>{curve}</td><td>{rank}</td>\
          <td class=\"words\">{}</td></tr>\n",
-        escape(&weight.name),
+        escape(&weight.title()),
         weight.role.name(),
         times(&weight.shape),
         small_histogram(&weight.histogram, &told(weight)),
@@ -276,7 +276,7 @@ pub(super) fn difference(difference: &Difference) -> Result<String, Error> {
         "<section class=\"card\" aria-labelledby=\"words\"><h2 id=\"words\">What it comes to</h2>{words}</section>\n\
          <section class=\"card wide chart\" aria-label=\"How far weights moved\">{picture}</section>\n\
          <section class=\"card wide\" aria-labelledby=\"moved\"><h2 id=\"moved\">Weights of both</h2>\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"moved\"><table class=\"weights\"><thead><tr>{head}</tr></thead>\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of moved\"><table class=\"weights\"><thead><tr>{head}</tr></thead>\
          <tbody>\n{rows}</tbody></table></div></section>\n"
     );
     for (name, left) in [(&difference.first, &difference.only_first), (&difference.second, &difference.only_second)] {

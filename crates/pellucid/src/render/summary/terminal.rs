@@ -121,7 +121,7 @@ fn weight_table(layers: &[Layer]) -> String {
     let row = |weight: &WeightStatistics| {
         let number = |value: f64| number(to_f32(value));
         vec![
-            clean(&weight.name),
+            clean(&weight.title()),
             weight.role.name().to_owned(),
             times(&weight.shape),
             number(weight.mean),

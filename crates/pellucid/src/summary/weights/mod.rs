@@ -98,6 +98,8 @@ pub(super) const QUANTILES: [f64; 7] = [0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0];
 pub struct WeightStatistics {
     /// Name of the parameter.
     pub name: String,
+    /// Name of its layer, which tells more where an exporter numbered the parameters.
+    pub layer: String,
     /// What it is to its layer.
     pub role: Role,
     /// Its shape.
@@ -176,6 +178,7 @@ impl WeightStatistics {
         };
         let mut found = Self {
             name: name.to_owned(),
+            layer: String::new(),
             role: place.role,
             mean: numbers.mean,
             std: numbers.std,
@@ -195,6 +198,11 @@ impl WeightStatistics {
         found.initialisation = Initialisation::of(&found, place.axis, place.groups);
         found.remarks = words::remarks(&found);
         Some(found)
+    }
+
+    /// Its name for people: that of the parameter, with the layer's before it where that tells more.
+    pub fn title(&self) -> String {
+        if self.name.starts_with(&self.layer) { self.name.clone() } else { format!("{} ({})", self.layer, self.name) }
     }
 
     /// The largest |w|.
@@ -242,7 +250,8 @@ pub(super) fn describe(graph: &Graph, found: &Found, singular_values: usize, lay
     let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     done.sort_by_key(|(job, _)| *job);
     for (job, statistics) in done {
-        layers.layers[jobs[job].0].weights.push(statistics);
+        let layer = &mut layers.layers[jobs[job].0];
+        layer.weights.push(WeightStatistics { layer: layer.name.clone(), ..statistics });
     }
 }
 
