@@ -55,7 +55,9 @@ pub(crate) enum Command {
         Ends with 1 where engines part.")]
     Verify(Verify),
     /// Tell what a model is made of: layers, parameters, multiply-adds, memory, weights
-    #[command(after_help = "Examples:\n  pellucid summary model.onnx --depth 2\n  pellucid summary model.onnx --weights -o summary.html\n  pellucid summary before.onnx after.onnx")]
+    #[command(
+        after_help = "Examples:\n  pellucid summary model.onnx --depth 2\n  pellucid summary model.onnx --weights -o summary.html\n  pellucid summary before.onnx after.onnx"
+    )]
     Summary(Summary),
     /// Look inside while a model computes: activations, errors and faults of every layer
     #[command(after_help = "Examples:\n  pellucid inspect model.onnx cat.jpg --target tabby\n  \

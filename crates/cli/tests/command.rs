@@ -311,3 +311,53 @@ fn layers_units_and_comparisons() {
     let refused = folder.refused(&["compare", &model, &input, "--method", "gradient,smothgrad"]);
     assert!(refused.contains("did you mean \"smoothgrad\"?"), "{refused}");
 }
+
+#[test]
+fn summary_counts_draws_and_compares() {
+    let folder = Folder::new();
+    let model = golden("cnn.torchscript.unfolded.onnx");
+    let text = folder.ok(&["summary", &model, "--weights", "-o", "a.html", "-o", "a.png", "-o", "a.json"]);
+    for words in ["parameters     ", "multiply-adds  ", "activations    ", "distribution", "wrote a.html"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let json = folder.ok(&["summary", &model, "--json"]);
+    for key in [
+        "\"parameters\"",
+        "\"multiply_adds\"",
+        "\"memory\"",
+        "\"layers\"",
+        "\"input_shape\"",
+        "\"output_shape\"",
+        "\"weights\"",
+        "\"histogram\"",
+    ] {
+        assert!(json.contains(key), "{key}");
+    }
+    assert_eq!(fs::read_to_string(folder.path("a.json")).unwrap().trim(), json.trim());
+    fs::create_dir(folder.path("plots")).unwrap();
+    folder.ok(&["summary", &model, "-o", "plots"]);
+    let names: Vec<String> = ["costs", "graph", "weights"]
+        .iter()
+        .flat_map(|name| ["png", "svg"].map(|ending| format!("{name}.{ending}")))
+        .collect();
+    assert!(names.iter().all(|name| folder.path("plots").join(name).exists()), "{names:?}");
+    let text = folder.ok(&["summary", &model, &model, "-o", "moved.svg"]);
+    assert!(text.contains("are the same, bit for bit"), "{text}");
+    let text = folder.ok(&["summary", &model, "--profile", "--depth", "1"]);
+    assert!(text.contains("note: times are those of layers run one by one on rten"), "{text}");
+}
+
+#[test]
+fn summaries_that_have_no_meaning_are_refused() {
+    let folder = Folder::new();
+    let (model, other) = (golden("cnn.torchscript.onnx"), golden("mlp.torchscript.onnx"));
+    let told = folder.refused(&["summary", &model, "--size", "height=3"]);
+    assert!(told.contains("the model has no size \"height\"; it leaves open: batch"), "{told}");
+    let told = folder.refused(&["summary", &model, "--size", "batch=0"]);
+    assert!(told.contains("expected a number of 1 or more"), "{told}");
+    let told = folder.refused(&["summary", &model, &other]);
+    assert!(told.contains("it has no weight in common"), "{told}");
+    let told = folder.refused(&["summary", &model, "-o", "a.npz"]);
+    assert!(told.contains("expected one of .html .json .png .svg"), "{told}");
+    folder.refused(&["summary", &model, &other, "--weights"]);
+}

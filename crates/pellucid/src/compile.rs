@@ -195,4 +195,3 @@ pub fn coverage(model: &Model, options: &Options) -> Result<Coverage, Error> {
     let (graph, _) = sizes::bound(model.graph(), None, &BTreeMap::new())?;
     Ok(covered(&graph, &method, &request)?)
 }
-

@@ -181,9 +181,10 @@ fn damage_is_told_in_words() {
     let found = summed(&model);
     let told: Vec<String> =
         found.findings.iter().map(|finding| format!("{}: {}", finding.weight, finding.remark)).collect();
-    let says = |weight: &str, words: &str| told.iter().any(|told| told.starts_with(weight) && told.contains(words));
-    assert!(says("conv.weight", "1 of 4 channel is dead: all weights are 0, number 1"), "{told:?}");
-    assert!(says("conv.weight", "1 of 4 channel repeats an earlier one: 2 = 0"), "{told:?}");
+    let says =
+        |weight: &str, words: &str| told.iter().any(|told| told.starts_with(weight) && told.contains(words));
+    assert!(says("conv.weight", "1 of 4 channels is dead, all weights as good as 0: number 1"), "{told:?}");
+    assert!(says("conv.weight", "1 of 4 channels repeats an earlier one: 2 = 0"), "{told:?}");
     // 640 numbers: one at 100 cannot be more than √640 = 25 deviations out, but kurtosis tells.
     assert!(says("head.weight", "heavy tails"), "{told:?}");
     assert!(says("norm.running_var", "almost 0"), "{told:?}");
@@ -246,11 +247,14 @@ fn pages_and_pictures_need_nothing_else() {
     for plot in rendered::Plot::ALL {
         assert!(plot.png(&found).unwrap().is_some(), "{plot:?}");
     }
-    let without = summary(&network(), &SummaryOptions { weights: false, ..SummaryOptions::default() }).unwrap();
+    let without =
+        summary(&network(), &SummaryOptions { weights: false, ..SummaryOptions::default() }).unwrap();
     assert!(rendered::Plot::Weights.png(&without).unwrap().is_none());
     let moved = difference(&network(), &changed(|_, at, value| value + at as f32 * 1e-3)).unwrap();
     let html = String::from_utf8(rendered::difference_html(&moved).unwrap()).unwrap();
-    assert!(html.contains("conv.weight") && rendered::difference_png(&moved).unwrap().starts_with(b"\x89PNG"));
+    assert!(
+        html.contains("conv.weight") && rendered::difference_png(&moved).unwrap().starts_with(b"\x89PNG")
+    );
 }
 
 /// A model of as many layers as nobody could draw at once, with names that hold markup.

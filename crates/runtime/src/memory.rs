@@ -62,8 +62,11 @@ pub fn live_bytes(graph: &Graph) -> Option<u64> {
         u64::try_from(count.checked_mul(width)?).ok()
     };
     let counted = |id: &ValueId| !graph.value(*id).fixed && read.contains(id);
-    let sizes: BTreeMap<ValueId, u64> =
-        graph.value_ids().filter(counted).map(|id| known(&id).map(|bytes| (id, bytes))).collect::<Option<_>>()?;
+    let sizes: BTreeMap<ValueId, u64> = graph
+        .value_ids()
+        .filter(counted)
+        .map(|id| known(&id).map(|bytes| (id, bytes)))
+        .collect::<Option<_>>()?;
     let inputs: u64 = graph.inputs().iter().map(|id| sizes.get(id).copied().unwrap_or(0)).sum();
     let order: Vec<NodeId> = graph.node_ids().collect();
     let size = |id: ValueId| sizes.get(&id).copied().unwrap_or(0);

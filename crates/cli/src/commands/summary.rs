@@ -14,8 +14,7 @@ use crate::console::{Console, print, style};
 pub(crate) fn run(arguments: &Summary) -> Result<ExitCode, Error> {
     let mut read = vec![arguments.model.clone()];
     read.extend(arguments.other.clone());
-    let formats =
-        if arguments.other.is_some() { Format::OF_DIFFERENCES } else { Format::OF_SUMMARIES };
+    let formats = if arguments.other.is_some() { Format::OF_DIFFERENCES } else { Format::OF_SUMMARIES };
     let outputs = Outputs::new(&arguments.output, formats, &read)?;
     let model = Model::open(&arguments.model)?;
     if let Some(other) = &arguments.other {

@@ -8,7 +8,7 @@ use super::{Inspection, LayerInspection};
 use crate::error::Error;
 use crate::model::Model;
 use crate::render::words::number;
-use crate::summary::{SummaryOptions, summary};
+use crate::summary::{SummaryOptions, WeightStatistics, summary};
 
 /// Fewest examples from which units are called dead: a unit may well not fire for a few.
 const ENOUGH: usize = 32;
@@ -197,10 +197,11 @@ fn explodes(watched: &Watched, layer: &LayerInspection, inspection: &Inspection)
 }
 
 fn duplicates(model: &Model, watched: &[Watched]) -> Result<Vec<Fault>, Error> {
-    let layers = summary(model, &SummaryOptions::default())?.layers;
+    let layers = summary(model, &SummaryOptions { singular_values: 0, ..SummaryOptions::default() })?.layers;
     let mut faults = Vec::new();
     for layer in layers {
-        let Some(weights) = &layer.weights else { continue };
+        let of_products = |weight: &&WeightStatistics| weight.role.is_product();
+        let Some(weights) = layer.weights.iter().find(of_products) else { continue };
         let is_weighted = watched.iter().any(|known| known.layer.value == layer.value && known.is_weighted());
         if weights.duplicate_channels.is_empty() || !is_weighted {
             continue;

@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::explain::{Progress, Runner, bound};
 use crate::model::Model;
 use crate::stream::{ByRows, Sink};
+use crate::summary::display_sizes;
 use crate::write::{Format, Outputs};
 
 /// A model compiled for looking inside, and what is asked of it for every batch.
@@ -334,7 +335,7 @@ impl Kept {
             name: watched.layer.name.clone(),
             kind: watched.layer.kind.clone(),
             value: watched.layer.value.clone(),
-            output_shape: watched.layer.output_shape.clone(),
+            output_shape: watched.layer.output_shape.as_deref().map(display_sizes),
             pre_activation: watched.pre_activation.clone(),
             activation: watch.activation.distribution(),
             not_finite: watch.activation.not_finite(),

@@ -65,7 +65,8 @@ impl Watched {
 
 /// The layers of `model`, whose sizes are bound in `graph` to those of `shapes`.
 pub(crate) fn plan(model: &Model, graph: &Graph, shapes: &Shapes) -> Result<Vec<Watched>, Error> {
-    let options = SummaryOptions { rows: 1, sizes: sizes(model.graph(), shapes), weights: false };
+    let options =
+        SummaryOptions { sizes: sizes(model.graph(), shapes), weights: false, ..SummaryOptions::default() };
     let layers = summary(model, &options)?.layers;
     let depends = dependent(graph);
     let axes = unit_axes(graph);

@@ -193,7 +193,8 @@ fn place(flow: &Flow, nodes: &mut [Node], rows: &[Vec<usize>], chains: &[Vec<usi
     let mut heights = Vec::with_capacity(rows.len());
     let mut y = 0.0;
     for row in rows {
-        let height = row.iter().filter_map(|node| flow.boxes.get(*node)).map(|size| size.1).fold(0.0, f32::max);
+        let height =
+            row.iter().filter_map(|node| flow.boxes.get(*node)).map(|size| size.1).fold(0.0, f32::max);
         tops.push(y);
         heights.push(height);
         // Many lines between two layers need room to turn.
@@ -271,7 +272,12 @@ mod tests {
     #[test]
     fn a_chain_is_a_straight_line() {
         let placed = layout(&flow(4, &[(0, 1), (1, 2), (2, 3)]));
-        assert!(placed.boxes.windows(2).all(|pair| (pair[0].0 - pair[1].0).abs() < 1e-3 && pair[0].1 + 40.0 < pair[1].1));
+        assert!(
+            placed
+                .boxes
+                .windows(2)
+                .all(|pair| (pair[0].0 - pair[1].0).abs() < 1e-3 && pair[0].1 + 40.0 < pair[1].1)
+        );
         assert_eq!(placed.edges[0], [(50.0, 40.0), (50.0, placed.boxes[1].1)]);
     }
 
@@ -291,7 +297,8 @@ mod tests {
             assert!((points[points.len() - 1].1 - placed.boxes[to].1).abs() < 1e-3);
             // A long line passes no box.
             for (x, y) in &points[1..points.len() - 1] {
-                let inside = |at: &(f32, f32)| *x > at.0 && *x < at.0 + 100.0 && *y > at.1 && *y < at.1 + 40.0;
+                let inside =
+                    |at: &(f32, f32)| *x > at.0 && *x < at.0 + 100.0 && *y > at.1 && *y < at.1 + 40.0;
                 assert!(!placed.boxes.iter().any(inside), "{points:?}");
             }
         }
@@ -311,7 +318,8 @@ mod tests {
         let star: Vec<(usize, usize)> = (1..10_000).map(|to| (0, to)).collect();
         assert!(layout(&flow(10_000, &star)).size.0 > 1e6);
         // Lines that skip everything: more than there are lanes for.
-        let long: Vec<(usize, usize)> = chain.iter().copied().chain((0..50).map(|from| (from, 9_999))).collect();
+        let long: Vec<(usize, usize)> =
+            chain.iter().copied().chain((0..50).map(|from| (from, 9_999))).collect();
         assert_eq!(layout(&flow(10_000, &long)).boxes.len(), 10_000);
         assert_eq!(layout(&Flow::default()), Placed::default());
     }

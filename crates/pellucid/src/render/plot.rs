@@ -55,7 +55,13 @@ pub(super) fn histogram(scene: &mut Scene, area: Area, counts: &[u64], low: f64,
             ink: Ink::Own(BLUE),
         });
     }
-    scene.items.push(Item::Rectangle { x: area.x, y: bottom, width: area.width, height: 1.0, ink: Ink::Soft });
+    scene.items.push(Item::Rectangle {
+        x: area.x,
+        y: bottom,
+        width: area.width,
+        height: 1.0,
+        ink: Ink::Soft,
+    });
     let size = 12.0;
     let below = bottom + 15.0;
     let (left, right) = (number(to_f32(low)), number(to_f32(high)));
@@ -64,7 +70,13 @@ pub(super) fn histogram(scene: &mut Scene, area: Area, counts: &[u64], low: f64,
     scene.anchored(area.x + area.width, below, size, Weight::Regular, Anchor::End, Ink::Soft, right.clone());
     if low < 0.0 && high > 0.0 {
         let zero = area.x + area.width * to_f32(-low / (high - low));
-        scene.items.push(Item::Rectangle { x: zero, y: area.y, width: 1.0, height: area.height, ink: Ink::Line });
+        scene.items.push(Item::Rectangle {
+            x: zero,
+            y: area.y,
+            width: 1.0,
+            height: area.height,
+            ink: Ink::Line,
+        });
         let free = area.x + text::width(&left, size, Weight::Regular) + 12.0;
         let end = area.x + area.width - text::width(&right, size, Weight::Regular) - 12.0;
         if taken < area.width && (free..end).contains(&zero) {
@@ -77,7 +89,13 @@ pub(super) fn histogram(scene: &mut Scene, area: Area, counts: &[u64], low: f64,
 pub(super) fn small_histogram(counts: &[u64], told: &str) -> String {
     let mut path = String::new();
     for (place, height) in heights(counts).into_iter().enumerate().filter(|(_, height)| *height > 0.0) {
-        let _ = write!(path, "M{} 24v-{:.1}h3v{:.1}z", 4 * place, (height * 24.0).max(0.8), (height * 24.0).max(0.8));
+        let _ = write!(
+            path,
+            "M{} 24v-{:.1}h3v{:.1}z",
+            4 * place,
+            (height * 24.0).max(0.8),
+            (height * 24.0).max(0.8)
+        );
     }
     format!(
         "<svg class=\"small\" viewBox=\"0 0 {} 25\" role=\"img\" aria-label=\"{}\"><path d=\"{path}\"/></svg>",

@@ -82,10 +82,13 @@ mod tests {
     #[test]
     fn a_page_is_whole_and_its_texts_stay_text() {
         let evil = "<script>alert(1)</script>{{body}}";
-        let page = Page { headline: evil, lead: evil, style: ".a { }", script: "", body: "<p>x</p>", foot: evil };
+        let page =
+            Page { headline: evil, lead: evil, style: ".a { }", script: "", body: "<p>x</p>", foot: evil };
         let html = page.html();
         assert!(!html.contains("<script") && html.contains("&lt;script&gt;alert(1)&lt;/script&gt;{{body}}"));
-        assert!(html.contains("default-src 'none'") && html.contains("<p>x</p>") && html.contains("lang=\"en\""));
+        assert!(
+            html.contains("default-src 'none'") && html.contains("<p>x</p>") && html.contains("lang=\"en\"")
+        );
         let html = Page { script: "let a = 1;\n", ..page }.html();
         assert_eq!(html.matches("<script>").count(), 1);
     }

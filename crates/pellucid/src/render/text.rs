@@ -56,7 +56,8 @@ pub(super) fn fitted(text: &str, size: f32, weight: Weight, most: f32) -> String
     // No letter is narrower than a tenth of its size: what is longer is cut before it is measured.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a length in letters")]
     let enough = (most / (0.1 * size)).max(0.0) as usize + 2;
-    let visible = |text: &str| text.chars().filter(|character| !character.is_control()).take(enough).collect();
+    let visible =
+        |text: &str| text.chars().filter(|character| !character.is_control()).take(enough).collect();
     let start: String = visible(text);
     let (glyphs, wide) = place(&start, size, weight);
     if glyphs.len() < enough && wide <= most {

@@ -39,7 +39,9 @@ pub(super) fn grid(tiles: &[RgbImage], columns: usize, zoom: u32) -> RgbImage {
     let mut picture = RgbImage::from_pixel(across * (wide + gap) + gap, down * (high + gap) + gap, BETWEEN);
     for (number, tile) in (0u32..).zip(tiles) {
         let (left, top) = (gap + number % across * (wide + gap), gap + number / across * (high + gap));
-        for (x, y, pixel) in tile.enumerate_pixels().filter(|(x, y, _)| *x < first.width() && *y < first.height()) {
+        for (x, y, pixel) in
+            tile.enumerate_pixels().filter(|(x, y, _)| *x < first.width() && *y < first.height())
+        {
             for row in 0..zoom {
                 for column in 0..zoom {
                     picture.put_pixel(left + x * zoom + column, top + y * zoom + row, *pixel);

@@ -114,7 +114,8 @@ fn weights(graph: &Graph) -> Vec<Weight<'_>> {
     let mut weights = Vec::new();
     for id in graph.node_ids() {
         let node = graph.node(id);
-        for parameter in found.of.get(&id.index()).into_iter().flatten().filter(|parameter| !parameter.again) {
+        for parameter in found.of.get(&id.index()).into_iter().flatten().filter(|parameter| !parameter.again)
+        {
             let value = graph.value(parameter.constant);
             let Some(tensor) = value.constant() else { continue };
             let place = Place::of(node, parameter, tensor.shape().len());
@@ -143,10 +144,8 @@ pub fn difference(first: &Model, second: &Model) -> Result<Difference, Error> {
             ),
         });
     }
-    let moved: Vec<Moved> = pairs
-        .iter()
-        .map(|(a, b, matching)| moved(&before[*a], &after[*b], *matching))
-        .collect();
+    let moved: Vec<Moved> =
+        pairs.iter().map(|(a, b, matching)| moved(&before[*a], &after[*b], *matching)).collect();
     let taken: (BTreeSet<usize>, BTreeSet<usize>) = pairs.iter().map(|(a, b, _)| (*a, *b)).unzip();
     let only_first = unmatched(&before, &taken.0, &after);
     let only_second = unmatched(&after, &taken.1, &before);
@@ -330,7 +329,8 @@ fn words(found: &Difference) -> Vec<String> {
             most.cosine.unwrap_or(0.0)
         ));
     }
-    let mut modules: Vec<&ModuleMoved> = found.modules.iter().filter(|module| module.relative > 0.0).collect();
+    let mut modules: Vec<&ModuleMoved> =
+        found.modules.iter().filter(|module| module.relative > 0.0).collect();
     modules.sort_by(|a, b| b.relative.total_cmp(&a.relative));
     if let [most, .., least] = modules[..] {
         words.push(format!(
@@ -341,17 +341,17 @@ fn words(found: &Difference) -> Vec<String> {
             percent(least.relative)
         ));
     }
-    let kept: usize = found
-        .weights
-        .iter()
-        .filter(|weight| weight.role.is_statistic() && weight.changed > 0.0)
-        .count();
+    let kept: usize =
+        found.weights.iter().filter(|weight| weight.role.is_statistic() && weight.changed > 0.0).count();
     if kept > 0 {
         words.push(format!("{kept} running statistics changed: batch normalisation saw other data"));
     }
-    let turned = found.weights.iter().filter(|weight| weight.cosine.is_some_and(|cosine| cosine < 0.5)).count();
+    let turned =
+        found.weights.iter().filter(|weight| weight.cosine.is_some_and(|cosine| cosine < 0.5)).count();
     if turned > 0 {
-        words.push(format!("{turned} weights point elsewhere (cosine below 0.5): trained anew, or another model"));
+        words.push(format!(
+            "{turned} weights point elsewhere (cosine below 0.5): trained anew, or another model"
+        ));
     }
     if found.weights.iter().any(|weight| weight.change.is_nan()) {
         words.push("some weights hold numbers that are not finite".to_owned());
@@ -362,7 +362,10 @@ fn words(found: &Difference) -> Vec<String> {
     }
     for weight in &found.only_first {
         if let Some(other) = &weight.other_shape {
-            words.push(format!("{} was replaced: shape {:?} before, {other:?} after", weight.name, weight.shape));
+            words.push(format!(
+                "{} was replaced: shape {:?} before, {other:?} after",
+                weight.name, weight.shape
+            ));
         }
     }
     let gone = found.only_first.iter().filter(|weight| weight.other_shape.is_none()).count();

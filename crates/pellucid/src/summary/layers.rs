@@ -75,8 +75,7 @@ pub(super) fn layers(graph: &Graph, found: &Found) -> Layers {
 fn is_layer(graph: &Graph, node: &Node, output: ValueId, from: &[ValueId]) -> bool {
     let float = graph.value(output).element.is_some_and(pellucid_graph::ElementType::is_float);
     let kind = ops::lookup(&node.operator).map(|operator| (operator.kind)(graph, node));
-    let floats =
-        |id: &&ValueId| graph.value(**id).element.is_some_and(pellucid_graph::ElementType::is_float);
+    let floats = |id: &&ValueId| graph.value(**id).element.is_some_and(pellucid_graph::ElementType::is_float);
     match kind {
         None => true,
         Some(Kind::Move) => float && from.iter().filter(floats).count() > 1,

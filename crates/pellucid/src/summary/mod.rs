@@ -76,6 +76,12 @@ impl std::fmt::Display for Size {
     }
 }
 
+/// Sizes as text: `[1, 64, 112, 112]`.
+pub fn display_sizes(sizes: &[Size]) -> String {
+    let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+    format!("[{}]", sizes.join(", "))
+}
+
 /// Parameters of a layer or a model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Parameters {

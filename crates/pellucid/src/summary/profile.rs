@@ -92,10 +92,8 @@ fn timed(
     inputs: &[ValueId],
     outputs: &[ValueId],
 ) -> Result<Option<f64>, Error> {
-    let arrays: Option<Vec<(&str, Array)>> = inputs
-        .iter()
-        .map(|id| Some((graph.value(*id).name.as_str(), invented(graph.value(*id))?)))
-        .collect();
+    let arrays: Option<Vec<(&str, Array)>> =
+        inputs.iter().map(|id| Some((graph.value(*id).name.as_str(), invented(graph.value(*id))?))).collect();
     let Some(arrays) = arrays else { return Ok(None) };
     let fed: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (*name, array)).collect();
     let wanted: Vec<&str> = outputs.iter().map(|id| graph.value(*id).name.as_str()).collect();

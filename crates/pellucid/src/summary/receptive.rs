@@ -90,7 +90,8 @@ fn moves_channels(graph: &Graph, node: &Node) -> bool {
     let Some(space) = space.and_then(|rank| rank.checked_sub(2)).filter(|space| *space > 0) else {
         return false;
     };
-    let (Some(before), Some(after)) = (input.len().checked_sub(space), output.len().checked_sub(space)) else {
+    let (Some(before), Some(after)) = (input.len().checked_sub(space), output.len().checked_sub(space))
+    else {
         return false;
     };
     if input[before..] != output[after..] {
@@ -98,9 +99,13 @@ fn moves_channels(graph: &Graph, node: &Node) -> bool {
     }
     match node.operator.as_str() {
         "Transpose" => node.ints("perm").is_some_and(|perm| {
-            perm.iter().enumerate().skip(before).all(|(axis, from)| usize::try_from(*from).is_ok_and(|from| from == axis))
+            perm.iter()
+                .enumerate()
+                .skip(before)
+                .all(|(axis, from)| usize::try_from(*from).is_ok_and(|from| from == axis))
         }),
-        "Reshape" | "Squeeze" | "Unsqueeze" | "Concat" | "Slice" | "Split" | "Identity" | "Dropout" | "Cast" => true,
+        "Reshape" | "Squeeze" | "Unsqueeze" | "Concat" | "Slice" | "Split" | "Identity" | "Dropout"
+        | "Cast" => true,
         _ => false,
     }
 }
@@ -109,7 +114,8 @@ fn moves_channels(graph: &Graph, node: &Node) -> bool {
 fn joined(graph: &Graph, node: &Node, fields: &[Option<Vec<Field>>]) -> Option<Vec<Field>> {
     let mut found: Option<Vec<Field>> = None;
     for input in node.inputs.iter().flatten() {
-        if graph.value(*input).fixed || graph.value(*input).element.is_some_and(|element| !element.is_float()) {
+        if graph.value(*input).fixed || graph.value(*input).element.is_some_and(|element| !element.is_float())
+        {
             continue;
         }
         let field = fields[input.index()].as_ref()?;

@@ -183,7 +183,9 @@ impl Plan {
         }
         for layer in &summary.layers {
             let Some(to) = self.makes.get(&layer.value).copied() else { continue };
-            for from in layer.inputs.iter().filter_map(|input| self.makes.get(input).copied()).collect::<Vec<_>>() {
+            for from in
+                layer.inputs.iter().filter_map(|input| self.makes.get(input).copied()).collect::<Vec<_>>()
+            {
                 self.line(from, to);
             }
         }
@@ -213,8 +215,9 @@ impl Plan {
     }
 
     fn draw(&self) -> Vec<Chart> {
-        let shown: Vec<usize> =
-            (0..self.blocks.len()).filter(|block| *block == 0 || !self.blocks[*block].children.is_empty()).collect();
+        let shown: Vec<usize> = (0..self.blocks.len())
+            .filter(|block| *block == 0 || !self.blocks[*block].children.is_empty())
+            .collect();
         let number: BTreeMap<usize, usize> =
             shown.iter().enumerate().map(|(number, block)| (*block, number)).collect();
         shown.iter().map(|block| self.chart(*block, &number)).collect()
@@ -317,7 +320,9 @@ fn end(name: &str, sizes: Option<&[Size]>, what: &str) -> Block {
 fn of(summary: &Summary, row: &Row, number: usize) -> Block {
     let sizes = row.output_shape.as_deref().map_or_else(|| "?".to_owned(), shape);
     let layer = row.layer.map(|layer| &summary.layers[layer]);
-    let kernel = layer.and_then(|layer| layer.kernel.as_deref()).map_or_else(String::new, |kernel| format!(" {}", times(kernel)));
+    let kernel = layer
+        .and_then(|layer| layer.kernel.as_deref())
+        .map_or_else(String::new, |kernel| format!(" {}", times(kernel)));
     let detail = match row.layer {
         Some(_) => format!("{}{kernel} → {sizes}", what(row)),
         None => format!("{} → {sizes}", what(row)),
@@ -338,11 +343,21 @@ fn of(summary: &Summary, row: &Row, number: usize) -> Block {
         parent: 0,
         depth: 0,
         shape: kind,
-        title: row.label.clone(),
+        title: title(row),
         detail,
         told,
         row: Some(number),
         children: Vec::new(),
+    }
+}
+
+/// What a box is called: a number says too little, so what it is a number of comes first.
+fn title(row: &Row) -> String {
+    let number = row.label.bytes().all(|byte| byte.is_ascii_digit());
+    let above = row.name.strip_suffix(&row.label).and_then(|above| above.strip_suffix('.'));
+    match above.filter(|_| number) {
+        Some(above) => format!("{}.{}", above.rsplit('.').next().unwrap_or(above), row.label),
+        None => row.label.clone(),
     }
 }
 
@@ -397,9 +412,7 @@ impl Vertex {
             Shape::Outside => "outside",
         };
         let radius = if matches!(self.shape, Shape::End | Shape::Outside) { height / 2.0 } else { 8.0 };
-        let fit = |text: &str, size, weight| {
-            escape(&text::fitted(text, size, weight, (width - 20.0) * ROOM))
-        };
+        let fit = |text: &str, size, weight| escape(&text::fitted(text, size, weight, (width - 20.0) * ROOM));
         let middle = x + width / 2.0;
         let mut inner = format!(
             "<title>{}</title><rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width}\" height=\"{height}\" rx=\"{radius}\"/>",
@@ -426,9 +439,9 @@ impl Vertex {
                     "<a class=\"vertex {class}\" href=\"#chart-{chart}\" data-chart=\"{chart}\">{inner}</a>"
                 )
             }
-            (None, Some(row)) => format!(
-                "<a class=\"vertex {class}\" href=\"#row-{row}\" data-row=\"{row}\">{inner}</a>"
-            ),
+            (None, Some(row)) => {
+                format!("<a class=\"vertex {class}\" href=\"#row-{row}\" data-row=\"{row}\">{inner}</a>")
+            }
             (None, None) => format!("<g class=\"vertex {class}\">{inner}</g>"),
         }
     }

@@ -98,26 +98,41 @@ pub(super) fn filters(summary: &Summary) -> Option<Scene> {
     Some(scene)
 }
 
-/// The filters as one picture, and what the colours mean.
+/// The filters as one picture, and what the colours mean: each is stretched to its own largest number, as some are
+/// hundreds of times stronger than others; dead ones stay grey.
 pub(super) fn filter_grid(filters: &Filters) -> (image::RgbImage, String) {
     let [count, channels, height, width] = filters.shape;
-    let one = channels * height * width;
-    let limit = filters.values.iter().map(|value| value.abs()).filter(|value| value.is_finite()).fold(0.0, f32::max);
-    let tiles: Vec<_> = filters
-        .values
-        .chunks_exact(one.max(1))
-        .map(|values| match channels {
-            3 => signed_rgb(values, width, limit),
-            _ => coloured(values, width, ColourMap::BlueWhiteRed, limit),
+    let largest = |values: &[f32]| {
+        values.iter().map(|value| value.abs()).filter(|value| value.is_finite()).fold(0.0, f32::max)
+    };
+    let each: Vec<&[f32]> = filters.values.chunks_exact((channels * height * width).max(1)).collect();
+    let all = largest(&filters.values);
+    let limits: Vec<f32> = each.iter().map(|values| largest(values)).collect();
+    let tiles: Vec<_> = each
+        .iter()
+        .zip(&limits)
+        .map(|(values, limit)| {
+            let limit = if *limit > 1e-6 * all { *limit } else { f32::MAX };
+            match channels {
+                3 => signed_rgb(values, width, limit),
+                _ => coloured(values, width, ColourMap::BlueWhiteRed, limit),
+            }
         })
         .collect();
     let (columns, zoom) = arranged(count, width, height, 860);
-    let shown = if count < filters.of { format!("the first {count} of {} filters", filters.of) } else { format!("{count} filters") };
-    let colours = match channels {
-        3 => format!("grey is 0, full colour ±{}", number(limit)),
-        _ => format!("blue −{0}, white 0, red {0}", number(limit)),
+    let shown = if count < filters.of {
+        format!("the first {count} of {} filters", filters.of)
+    } else {
+        format!("{count} filters")
     };
-    (grid(&tiles, columns, zoom), format!("{shown} of {channels}×{height}×{width}; {colours}"))
+    let colours = if channels == 3 { "grey is 0" } else { "blue negative, white 0, red positive" };
+    let least = limits.iter().copied().fold(f32::INFINITY, f32::min);
+    let told = format!(
+        "{shown} of {channels}×{height}×{width}; {colours}; full colour is each filter's own largest, from {} to {}",
+        number(least),
+        number(all)
+    );
+    (grid(&tiles, columns, zoom), told)
 }
 
 fn add_filters(scene: &mut Scene, filters: &Filters) {
@@ -151,8 +166,11 @@ fn add_weights(scene: &mut Scene, summary: &Summary) {
         return;
     }
     let shown = all.len().min(HISTOGRAMS);
-    let more = if shown < all.len() { format!("; the first {shown} of {}", all.len()) } else { String::new() };
-    let line = format!("kernels and matrices, from the smallest to the largest number, heights by the root of counts{more}");
+    let more =
+        if shown < all.len() { format!("; the first {shown} of {}", all.len()) } else { String::new() };
+    let line = format!(
+        "kernels and matrices, from the smallest to the largest number, heights by the root of counts{more}"
+    );
     heading(scene, "How the weights are distributed", &line);
     let gap = 24.0;
     let width = (WIDTH - gap * (COLUMNS as f32 - 1.0)) / COLUMNS as f32;
@@ -194,7 +212,10 @@ pub(super) fn moved(difference: &Difference) -> Scene {
         value: relative,
         text: percent(to_f32(relative)),
     };
-    part("By module", difference.modules.iter().take(BARS).map(|module| bar(&module.name, module.relative)).collect());
+    part(
+        "By module",
+        difference.modules.iter().take(BARS).map(|module| bar(&module.name, module.relative)).collect(),
+    );
     let most = terminal::most_moved(difference);
     let weights = most.iter().filter_map(|weight| Some(bar(&weight.name, weight.relative?))).take(BARS);
     part("Weights that moved most", weights.collect());

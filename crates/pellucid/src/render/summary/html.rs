@@ -49,7 +49,11 @@ fn fact(name: &str, value: &str, more: &str) -> String {
         "<div><dt>{}</dt><dd>{}{}</dd></div>",
         escape(name),
         escape(value),
-        if more.is_empty() { String::new() } else { format!("<span class=\"soft small\">{}</span>", escape(more)) }
+        if more.is_empty() {
+            String::new()
+        } else {
+            format!("<span class=\"soft small\">{}</span>", escape(more))
+        }
     )
 }
 
@@ -66,9 +70,16 @@ fn facts(summary: &Summary) -> String {
         fact("Activations at the peak", &summary.memory.peak_activations.map_or_else(unknown, bytes), ""),
     ];
     if let Some(profile) = &summary.profile {
-        facts.push(fact("Time", &format!("{:.1} ms", 1e3 * profile.whole), &format!("on {}", profile.engine)));
+        facts.push(fact(
+            "Time",
+            &format!("{:.1} ms", 1e3 * profile.whole),
+            &format!("on {}", profile.engine),
+        ));
     }
-    format!("<section class=\"card\" aria-label=\"Sums\"><dl class=\"facts\">{}</dl></section>\n", facts.concat())
+    format!(
+        "<section class=\"card\" aria-label=\"Sums\"><dl class=\"facts\">{}</dl></section>\n",
+        facts.concat()
+    )
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {
@@ -128,7 +139,18 @@ fn graph(summary: &Summary) -> Result<String, Error> {
 
 fn layers(summary: &Summary) -> String {
     let timed = summary.profile.is_some();
-    let heads = ["Layer", "Kind", "Input", "Output", "Kernel", "Parameters", "Share", "Multiply-adds", "Activations", "Sees"];
+    let heads = [
+        "Layer",
+        "Kind",
+        "Input",
+        "Output",
+        "Kernel",
+        "Parameters",
+        "Share",
+        "Multiply-adds",
+        "Activations",
+        "Sees",
+    ];
     let mut head: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
     if timed {
         head += "<th scope=\"col\">Time</th>";
@@ -215,7 +237,20 @@ fn weights(summary: &Summary) -> Result<String, Error> {
             picture.height()
         );
     }
-    let heads = ["Weight", "Distribution", "Mean", "Std", "Of usual", "Kurtosis", "1 %", "99 %", "Zeros", "Norms", "Singular values", "Rank", "Remarkable"];
+    let heads = [
+        "Weight",
+        "Distribution",
+        "Mean",
+        "Std",
+        "Of usual",
+        "Kurtosis",
+        "1 %",
+        "99 %",
+        "Zeros",
+        "Norms",
+        "Singular values",
+        "Rank",
+    ];
     let head: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
     let rows: String = all.iter().map(|weight| weight_row(weight)).collect();
     let _ = writeln!(
@@ -238,7 +273,11 @@ fn weight_row(weight: &WeightStatistics) -> String {
         Some(spectrum) => {
             let values = &spectrum.singular_values;
             let first = values.first().copied().unwrap_or(0.0);
-            let told = format!("singular values falling from {} to {}", number(first), number(values.last().copied().unwrap_or(0.0)));
+            let told = format!(
+                "singular values falling from {} to {}",
+                number(first),
+                number(values.last().copied().unwrap_or(0.0))
+            );
             (small_curve(values, &told), format!("{:.0} of {}", spectrum.effective_rank, values.len()))
         }
     };
@@ -246,7 +285,7 @@ fn weight_row(weight: &WeightStatistics) -> String {
         number(weight.mean),
         number(weight.std),
         ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
-        format!("{:.1}", weight.excess_kurtosis),
+        number((10.0 * weight.excess_kurtosis).round() / 10.0),
         number(weight.quantiles[1]),
         number(weight.quantiles[5]),
         if weight.sparsity == 0.0 { String::new() } else { percent(to_f32(weight.sparsity)) },
@@ -254,13 +293,16 @@ fn weight_row(weight: &WeightStatistics) -> String {
     ];
     let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
     format!(
-        "<tr><th scope=\"row\">{}<span class=\"soft small\">{} {}</span></th><td>{}</td>{cells}<td>{curve}</td><td>{rank}</td>\
-         <td class=\"words\">{}</td></tr>\n",
+        "<tr><th scope=\"row\">{}<span class=\"soft small\">{} {}</span>{}</th><td>{}</td>{cells}<td>{curve}</td><td>{rank}</td></tr>\n",
         escape(&weight.title()),
         weight.role.name(),
         times(&weight.shape),
-        small_histogram(&weight.histogram, &told(weight)),
-        escape(&weight.remarks.join("; "))
+        weight
+            .remarks
+            .iter()
+            .map(|remark| format!("<span class=\"remark small\">{}</span>", escape(remark)))
+            .collect::<String>(),
+        small_histogram(&weight.histogram, &told(weight))
     )
 }
 
@@ -269,7 +311,17 @@ pub(super) fn difference(difference: &Difference) -> Result<String, Error> {
     let headline = format!("{} → {}", difference.first, difference.second);
     let words = list(difference.words.iter().map(|words| escape(words)));
     let picture = figure::moved(difference).to_svg(Theme::Page)?;
-    let heads = ["Weight", "Shape", "Moved by", "Cosine", "Largest change", "At", "Numbers changed", "Channels that moved most", "Matched by"];
+    let heads = [
+        "Weight",
+        "Shape",
+        "Moved by",
+        "Cosine",
+        "Largest change",
+        "At",
+        "Numbers changed",
+        "Channels that moved most",
+        "Matched by",
+    ];
     let head: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
     let rows: String = difference.weights.iter().map(moved_row).collect();
     let mut body = format!(
@@ -279,9 +331,12 @@ pub(super) fn difference(difference: &Difference) -> Result<String, Error> {
          <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of moved\"><table class=\"weights\"><thead><tr>{head}</tr></thead>\
          <tbody>\n{rows}</tbody></table></div></section>\n"
     );
-    for (name, left) in [(&difference.first, &difference.only_first), (&difference.second, &difference.only_second)] {
+    for (name, left) in
+        [(&difference.first, &difference.only_first), (&difference.second, &difference.only_second)]
+    {
         if !left.is_empty() {
-            let item = |weight: &Unmatched| format!("<b>{}</b> {}", escape(&weight.name), times(&weight.shape));
+            let item =
+                |weight: &Unmatched| format!("<b>{}</b> {}", escape(&weight.name), times(&weight.shape));
             let _ = writeln!(
                 body,
                 "<section class=\"card\"><h2>Only in {}</h2>{}</section>",
@@ -292,7 +347,10 @@ pub(super) fn difference(difference: &Difference) -> Result<String, Error> {
     }
     Ok(Page {
         headline: &headline,
-        lead: &format!("{} weights that both models have, compared number by number", difference.weights.len()),
+        lead: &format!(
+            "{} weights that both models have, compared number by number",
+            difference.weights.len()
+        ),
         style: include_str!("../report/summary.css"),
         script: "",
         body: &body,

@@ -131,7 +131,7 @@ fn weight_table(layers: &[Layer]) -> String {
                 .as_ref()
                 .and_then(|initial| initial.ratio)
                 .map_or_else(String::new, |ratio| format!("{ratio:.2}")),
-            format!("{:.1}", weight.excess_kurtosis),
+            number((10.0 * weight.excess_kurtosis).round() / 10.0),
             number(weight.quantiles[1]),
             number(weight.quantiles[5]),
             if weight.sparsity == 0.0 { String::new() } else { percent(to_f32(weight.sparsity)) },
@@ -165,7 +165,11 @@ fn findings(text: &mut String, summary: &Summary, style: Style) {
         let _ = writeln!(text, "  {}: {}", clean(&finding.weight), finding.remark);
     }
     if summary.findings.len() > LISTED {
-        let _ = writeln!(text, "  and {} more, which --json and an HTML output list", summary.findings.len() - LISTED);
+        let _ = writeln!(
+            text,
+            "  and {} more, which --json and an HTML output list",
+            summary.findings.len() - LISTED
+        );
     }
 }
 
@@ -177,7 +181,8 @@ pub fn difference(difference: &Difference, style: Style) -> String {
     for words in &difference.words {
         let _ = writeln!(text, "  {}", clean(words));
     }
-    let heads = [("module", Align::Left), ("weights", Align::Right), ("moved by", Align::Right), ("", Align::Left)];
+    let heads =
+        [("module", Align::Left), ("weights", Align::Right), ("moved by", Align::Right), ("", Align::Left)];
     let most = difference.modules.iter().map(|module| module.relative).fold(f64::MIN_POSITIVE, f64::max);
     let rows: Vec<Vec<String>> = difference
         .modules
@@ -255,6 +260,10 @@ fn unmatched(text: &mut String, model: &str, weights: &[Unmatched]) {
         .take(LISTED)
         .map(|weight| format!("{} {}", clean(&weight.name), times(&weight.shape)))
         .collect();
-    let more = if weights.len() > names.len() { format!(" and {} more", weights.len() - names.len()) } else { String::new() };
+    let more = if weights.len() > names.len() {
+        format!(" and {} more", weights.len() - names.len())
+    } else {
+        String::new()
+    };
     let _ = writeln!(text, "only in {}: {}{more}", clean(model), names.join(", "));
 }

@@ -42,7 +42,8 @@ impl Channels {
         let layout = Layout { channels, inner: shape[place.axis + 1..].iter().product::<usize>().max(1) };
         let (norms, projections) = projected(tensor, layout);
         let dead = dead(&norms);
-        let comparable = shape.len() >= 2 && place.role.is_product() && (place.groups == 1 || place.axis == 0);
+        let comparable =
+            shape.len() >= 2 && place.role.is_product() && (place.groups == 1 || place.axis == 0);
         let duplicates = if comparable {
             let members = channels.div_ceil(place.groups);
             duplicates(tensor, layout, &norms, &projections, members)

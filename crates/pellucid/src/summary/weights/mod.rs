@@ -202,7 +202,11 @@ impl WeightStatistics {
 
     /// Its name for people: that of the parameter, with the layer's before it where that tells more.
     pub fn title(&self) -> String {
-        if self.name.starts_with(&self.layer) { self.name.clone() } else { format!("{} ({})", self.layer, self.name) }
+        if self.name.starts_with(&self.layer) {
+            self.name.clone()
+        } else {
+            format!("{} ({})", self.layer, self.name)
+        }
     }
 
     /// The largest |w|.
@@ -221,7 +225,8 @@ pub(super) fn describe(graph: &Graph, found: &Found, singular_values: usize, lay
     let mut jobs: Vec<(usize, &str, &Tensor, Place)> = Vec::new();
     for (layer, id) in layers.nodes.iter().enumerate() {
         let node = graph.node(*id);
-        for parameter in found.of.get(&id.index()).into_iter().flatten().filter(|parameter| !parameter.again) {
+        for parameter in found.of.get(&id.index()).into_iter().flatten().filter(|parameter| !parameter.again)
+        {
             let value = graph.value(parameter.constant);
             let Some(tensor) = value.constant() else { continue };
             jobs.push((layer, &value.name, tensor, Place::of(node, parameter, tensor.shape().len())));

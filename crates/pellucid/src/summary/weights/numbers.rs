@@ -67,7 +67,7 @@ fn halves(key: u32) -> (usize, usize) {
 }
 
 impl Numbers {
-        /// Two passes; `None` where no number is finite.
+    /// Two passes; `None` where no number is finite.
     pub(super) fn of(tensor: &Tensor) -> Option<Self> {
         let mut first = First::default();
         // Few are sorted.
@@ -106,8 +106,7 @@ impl Numbers {
             }
         });
         let variance = second / count as f64;
-        let kurtosis =
-            if variance > 0.0 { fourth / count as f64 / (variance * variance) - 3.0 } else { 0.0 };
+        let kurtosis = if variance > 0.0 { fourth / count as f64 / (variance * variance) - 3.0 } else { 0.0 };
         let sorted = |share: f64| few.get(place(share, few.len() as u64)).copied().map_or(0.0, f64::from);
         Some(Self {
             mean,
@@ -171,7 +170,11 @@ impl Bins {
     }
 
     fn add(&mut self, value: f64) {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative; cut below")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "not negative; cut below"
+        )]
         let bin = ((value - self.low) * self.scale) as usize;
         self.counts[bin.min(BINS - 1)] += 1;
     }

@@ -24,7 +24,10 @@ pub(super) fn remarks(weight: &WeightStatistics) -> Vec<String> {
     if weight.not_finite > 0 {
         found.push(format!("{} of {count} numbers are not finite", weight.not_finite));
     }
-    if count > 1 && weight.largest() == 0.0 && !matches!(weight.role, Role::Bias | Role::Shift | Role::RunningMean) {
+    if count > 1
+        && weight.largest() == 0.0
+        && !matches!(weight.role, Role::Bias | Role::Shift | Role::RunningMean)
+    {
         found.push("all of it is 0: the layer gives nothing but its bias".to_owned());
         return found;
     }
@@ -55,17 +58,17 @@ fn channels(weight: &WeightStatistics, found: &mut Vec<String>) {
     // Rows of an embedding that nobody looks up are zero on purpose.
     if !weight.dead_channels.is_empty() && weight.role != Role::Table {
         let numbers = listed(weight.dead_channels.iter().map(ToString::to_string));
-        let (channels, are) = if weight.dead_channels.len() == 1 { ("channel", "is") } else { ("channels", "are") };
+        let are = if weight.dead_channels.len() == 1 { "is" } else { "are" };
         found.push(format!(
-            "{} of {total} {channels} {are} dead: all weights are 0, number {numbers}",
+            "{} of {total} channels {are} dead, all weights as good as 0: number {numbers}",
             weight.dead_channels.len()
         ));
     }
     if !weight.duplicate_channels.is_empty() && weight.role != Role::Table {
         let pairs = weight.duplicate_channels.iter().map(|(channel, first)| format!("{channel} = {first}"));
-        let repeats = if weight.duplicate_channels.len() == 1 { "channel repeats" } else { "channels repeat" };
+        let repeats = if weight.duplicate_channels.len() == 1 { "repeats" } else { "repeat" };
         found.push(format!(
-            "{} of {total} {repeats} an earlier one: {}",
+            "{} of {total} channels {repeats} an earlier one: {}",
             weight.duplicate_channels.len(),
             listed(pairs)
         ));
@@ -78,13 +81,20 @@ fn spread(weight: &WeightStatistics, found: &mut Vec<String>) {
     }
     let far = weight.largest() / weight.std;
     if far > FAR {
-        let value = if weight.quantiles[6] >= -weight.quantiles[0] { weight.quantiles[6] } else { weight.quantiles[0] };
+        let value = if weight.quantiles[6] >= -weight.quantiles[0] {
+            weight.quantiles[6]
+        } else {
+            weight.quantiles[0]
+        };
         found.push(format!("an outlier: {value:.3} is {far:.0} standard deviations out"));
     } else if weight.excess_kurtosis > HEAVY {
         found.push(format!("heavy tails: excess kurtosis {:.0}", weight.excess_kurtosis));
     }
     if weight.mean.abs() > weight.std {
-        found.push(format!("off centre: its mean is {:.1} standard deviations from 0", weight.mean / weight.std));
+        found.push(format!(
+            "off centre: its mean is {:.1} standard deviations from 0",
+            weight.mean / weight.std
+        ));
     }
     if let Some(ratio) = weight.initialisation.as_ref().and_then(|initial| initial.ratio)
         && weight.role != Role::Table
@@ -92,7 +102,10 @@ fn spread(weight: &WeightStatistics, found: &mut Vec<String>) {
         if ratio > UNUSUAL {
             found.push(format!("{ratio:.0} times as wide as usually initialised: activations may explode"));
         } else if ratio < 1.0 / UNUSUAL {
-            found.push(format!("{:.0} times narrower than usually initialised: signals may vanish", 1.0 / ratio));
+            found.push(format!(
+                "{:.0} times narrower than usually initialised: signals may vanish",
+                1.0 / ratio
+            ));
         }
     }
 }
