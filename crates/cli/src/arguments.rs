@@ -334,9 +334,9 @@ pub(crate) struct Summary {
     /// Describe how each layer's weights are distributed
     #[arg(long)]
     pub(crate) weights: bool,
-    /// The same, with singular values of matrices of any size; without it, of those whose shorter side is at most 256
-    #[arg(long)]
-    pub(crate) singular_values: bool,
+    /// Compute singular values of matrices whose shorter side is at most this; 256 without it. Time grows with its cube
+    #[arg(long, value_name = "N")]
+    pub(crate) singular_values: Option<u32>,
     /// Run every layer, and say which share of the time each takes
     #[arg(long)]
     pub(crate) profile: bool,

@@ -29,9 +29,10 @@ pub(crate) fn bound(
     let symbols = graph.symbols();
     let names = || symbols.iter().cloned().collect::<Vec<_>>().join(", ");
     if let Some(unknown) = given.keys().find(|name| !symbols.contains(*name)) {
-        return Err(refused(match symbols.is_empty() {
-            true => format!("the model has no size {unknown:?}: it leaves none open"),
-            false => format!("the model has no size {unknown:?}; it leaves open: {}", names()),
+        return Err(refused(if symbols.is_empty() {
+            format!("the model has no size {unknown:?}: it leaves none open")
+        } else {
+            format!("the model has no size {unknown:?}; it leaves open: {}", names())
         }));
     }
     let first = rows_of(graph);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use pellucid::render::summary as rendered;
-use pellucid::summary::{difference, profiled};
+use pellucid::summary::{SINGULAR_VALUES, difference, profiled};
 use pellucid::{Error, Format, Model, Outputs, SummaryOptions, summary};
 
 use super::limits;
@@ -20,15 +20,13 @@ pub(crate) fn run(arguments: &Summary) -> Result<ExitCode, Error> {
     if let Some(other) = &arguments.other {
         return compare(arguments, &model, &Model::open(other)?, &outputs);
     }
-    let mut options = SummaryOptions {
+    let most = arguments.singular_values.and_then(|most| usize::try_from(most).ok());
+    let options = SummaryOptions {
         rows: arguments.running.batch.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(1),
         sizes: sizes(&arguments.size)?,
         weights: arguments.weights || arguments.json || !outputs.is_empty(),
-        ..SummaryOptions::default()
+        singular_values: most.unwrap_or(SINGULAR_VALUES),
     };
-    if arguments.singular_values {
-        (options.weights, options.singular_values) = (true, usize::MAX);
-    }
     let summary = if arguments.profile {
         let console = Console::new();
         let found = profiled(&model, &options, &limits(&arguments.running), &console);
@@ -42,8 +40,7 @@ pub(crate) fn run(arguments: &Summary) -> Result<ExitCode, Error> {
         print(&summary.to_json()?);
         return Ok(ExitCode::SUCCESS);
     }
-    let table = arguments.weights || arguments.singular_values;
-    print(&rendered::summary(&summary, arguments.depth.map(usize::from), table, style()));
+    print(&rendered::summary(&summary, arguments.depth.map(usize::from), arguments.weights, style()));
     for path in written {
         print(&format!("wrote {}", path.display()));
     }

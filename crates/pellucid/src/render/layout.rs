@@ -169,7 +169,7 @@ fn align(nodes: &mut [Node], rows: &[Vec<usize>]) {
 /// Puts the boxes of a layer as near to `wanted` as their order and widths allow: the mean of pushing to the right and
 /// pushing to the left.
 fn settle(nodes: &mut [Node], row: &[usize], wanted: &[f32]) {
-    let apart = |a: usize, b: usize| (nodes[a].width + nodes[b].width) / 2.0 + APART;
+    let apart = |a: usize, b: usize| f32::midpoint(nodes[a].width, nodes[b].width) + APART;
     let mut right = wanted.to_vec();
     for place in 1..row.len() {
         right[place] = right[place].max(right[place - 1] + apart(row[place - 1], row[place]));

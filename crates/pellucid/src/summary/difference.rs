@@ -162,16 +162,20 @@ pub fn difference(first: &Model, second: &Model) -> Result<Difference, Error> {
     Ok(difference)
 }
 
+/// Operator, role and shape: what two weights have in common that may be each other's.
+type Alike<'a> = (&'a str, &'static str, &'a [usize]);
+
+fn key<'a>(weight: &Weight<'a>) -> Alike<'a> {
+    (weight.operator, weight.place.role.name(), weight.tensor.shape())
+}
+
 /// Positions in both, in the order of the first.
 fn matched(before: &[Weight<'_>], after: &[Weight<'_>]) -> Vec<(usize, usize, Matching)> {
     let named: BTreeMap<&str, usize> =
         after.iter().enumerate().map(|(position, weight)| (weight.name, position)).collect();
     let mut pairs = Vec::new();
     let mut taken = BTreeSet::new();
-    let mut left: BTreeMap<(&str, &'static str, &[usize]), (Vec<usize>, Vec<usize>)> = BTreeMap::new();
-    fn key<'a>(weight: &Weight<'a>) -> (&'a str, &'static str, &'a [usize]) {
-        (weight.operator, weight.place.role.name(), weight.tensor.shape())
-    }
+    let mut left: BTreeMap<Alike<'_>, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
     for (position, weight) in before.iter().enumerate() {
         match named.get(weight.name) {
             Some(other) if after[*other].tensor.shape() == weight.tensor.shape() => {

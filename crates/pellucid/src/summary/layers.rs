@@ -12,7 +12,7 @@ use super::{Layer, Parameters, Size};
 /// Layers, and for every value the layer's value or the input that it is or is moved from.
 #[derive(Debug)]
 pub(super) struct Layers {
-    pub(super) layers: Vec<Layer>,
+    pub(super) rows: Vec<Layer>,
     /// For every layer, its node.
     pub(super) nodes: Vec<NodeId>,
     pub(super) sources: Vec<Option<ValueId>>,
@@ -68,7 +68,7 @@ pub(super) fn layers(graph: &Graph, found: &Found) -> Layers {
             weights: Vec::new(),
         });
     }
-    Layers { layers, nodes, sources }
+    Layers { rows: layers, nodes, sources }
 }
 
 /// Whether a node without parameters computes floats, or joins several values.

@@ -210,7 +210,7 @@ pub fn summary(model: &Model, options: &SummaryOptions) -> Result<Summary, Error
         weights::describe(&graph, &found, options.singular_values, &mut layers);
     }
     let mut parameters = Parameters::default();
-    for layer in &layers.layers {
+    for layer in &layers.rows {
         parameters += layer.parameters;
     }
     let port = |id: &ValueId, value: Option<ValueId>| Port {
@@ -218,7 +218,7 @@ pub fn summary(model: &Model, options: &SummaryOptions) -> Result<Summary, Error
         shape: layers::shape(&graph, *id),
         value: value.map(|id| graph.value(id).name.clone()),
     };
-    let findings = layers.layers.iter().flat_map(|layer| &layer.weights).flat_map(|weight| {
+    let findings = layers.rows.iter().flat_map(|layer| &layer.weights).flat_map(|weight| {
         weight.remarks.iter().map(|remark| Finding { weight: weight.title(), remark: remark.clone() })
     });
     Ok(Summary {
@@ -227,17 +227,14 @@ pub fn summary(model: &Model, options: &SummaryOptions) -> Result<Summary, Error
         outputs: graph.outputs().iter().map(|id| port(id, layers.sources[id.index()])).collect(),
         rows: options.rows,
         parameters,
-        multiply_adds: layers
-            .layers
-            .iter()
-            .try_fold(0u64, |sum, layer| sum.checked_add(layer.multiply_adds?)),
+        multiply_adds: layers.rows.iter().try_fold(0u64, |sum, layer| sum.checked_add(layer.multiply_adds?)),
         memory: Memory { weights: found.bytes, peak_activations: live_bytes(&graph) },
-        modules: Outline::of(&layers.layers),
+        modules: Outline::of(&layers.rows),
         findings: findings.collect(),
-        notes: notes(&graph, &layers.layers, &guessed),
+        notes: notes(&graph, &layers.rows, &guessed),
         profile: None,
         filters: options.weights.then(|| filters::of(&graph)).flatten(),
-        layers: layers.layers,
+        layers: layers.rows,
     })
 }
 

@@ -44,6 +44,15 @@ pub(super) fn summary(summary: &Summary) -> Result<String, Error> {
     .html())
 }
 
+/// Every text in an element of its own.
+fn wrapped<S: AsRef<str>>(open: &str, close: &str, texts: &[S]) -> String {
+    let mut html = String::new();
+    for text in texts {
+        let _ = write!(html, "<{open}>{}</{close}>", escape(text.as_ref()));
+    }
+    html
+}
+
 fn fact(name: &str, value: &str, more: &str) -> String {
     format!(
         "<div><dt>{}</dt><dd>{}{}</dd></div>",
@@ -137,6 +146,16 @@ fn graph(summary: &Summary) -> Result<String, Error> {
     ))
 }
 
+/// The share of time in a row.
+#[derive(Debug, Clone, Copy)]
+enum Time {
+    /// Nothing was run, and there is no column.
+    Unasked,
+    /// The layer could not be run by itself.
+    Unknown,
+    Share(f32),
+}
+
 fn layers(summary: &Summary) -> String {
     let timed = summary.profile.is_some();
     let heads = [
@@ -151,7 +170,7 @@ fn layers(summary: &Summary) -> String {
         "Activations",
         "Sees",
     ];
-    let mut head: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+    let mut head = wrapped("th scope=\"col\"", "th", &heads);
     if timed {
         head += "<th scope=\"col\">Time</th>";
     }
@@ -160,8 +179,12 @@ fn layers(summary: &Summary) -> String {
     let few = summary.modules.rows.len() <= FEW;
     let mut rows = String::new();
     for (number, row) in summary.modules.rows.iter().enumerate() {
-        let share = row.seconds.filter(|_| timed).map(|seconds| seconds / time);
-        rows += &layer(summary, number, row, all, timed.then_some(share), few || row.depth <= OPEN);
+        let share = match row.seconds {
+            _ if !timed => Time::Unasked,
+            None => Time::Unknown,
+            Some(seconds) => Time::Share(to_f32(seconds / time)),
+        };
+        rows += &layer(summary, number, row, all, share, few || row.depth <= OPEN);
     }
     format!(
         "<section class=\"card wide\" aria-labelledby=\"layers\"><div class=\"bar\"><h2 id=\"layers\">Layers</h2>\
@@ -172,14 +195,7 @@ fn layers(summary: &Summary) -> String {
     )
 }
 
-fn layer(
-    summary: &Summary,
-    number: usize,
-    row: &Row,
-    all: f64,
-    time: Option<Option<f64>>,
-    shown: bool,
-) -> String {
+fn layer(summary: &Summary, number: usize, row: &Row, all: f64, time: Time, shown: bool) -> String {
     let layer: Option<&Layer> = row.layer.map(|layer| &summary.layers[layer]);
     let plain = |number: u64| if number == 0 { String::new() } else { count(number) };
     let unknown = || "unknown".to_owned();
@@ -204,10 +220,12 @@ fn layer(
         row.activation_bytes.map_or_else(unknown, bytes),
         layer.map_or_else(String::new, terminal::sees),
     ];
-    if let Some(share) = time {
-        cells.push(share.map_or_else(String::new, |share| percent(to_f32(share))));
+    match time {
+        Time::Unasked => {}
+        Time::Unknown => cells.push(String::new()),
+        Time::Share(share) => cells.push(percent(share)),
     }
-    let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+    let cells = wrapped("td", "td", &cells);
     format!(
         "<tr id=\"row-{number}\"{}{}{}><th scope=\"row\" style=\"--level:{}\">{name}</th>{cells}</tr>\n",
         row.parent.map_or_else(String::new, |parent| format!(" data-in=\"{parent}\"")),
@@ -251,7 +269,7 @@ fn weights(summary: &Summary) -> Result<String, Error> {
         "Singular values",
         "Rank",
     ];
-    let head: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+    let head = wrapped("th scope=\"col\"", "th", &heads);
     let rows: String = all.iter().map(|weight| weight_row(weight)).collect();
     let _ = writeln!(
         section,
@@ -291,17 +309,13 @@ fn weight_row(weight: &WeightStatistics) -> String {
         if weight.sparsity == 0.0 { String::new() } else { percent(to_f32(weight.sparsity)) },
         terminal::norms(weight),
     ];
-    let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+    let cells = wrapped("td", "td", &cells);
     format!(
         "<tr><th scope=\"row\">{}<span class=\"soft small\">{} {}</span>{}</th><td>{}</td>{cells}<td>{curve}</td><td>{rank}</td></tr>\n",
         escape(&weight.title()),
         weight.role.name(),
         times(&weight.shape),
-        weight
-            .remarks
-            .iter()
-            .map(|remark| format!("<span class=\"remark small\">{}</span>", escape(remark)))
-            .collect::<String>(),
+        wrapped("span class=\"remark small\"", "span", &weight.remarks),
         small_histogram(&weight.histogram, &told(weight))
     )
 }
@@ -322,7 +336,7 @@ pub(super) fn difference(difference: &Difference) -> Result<String, Error> {
         "Channels that moved most",
         "Matched by",
     ];
-    let head: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
+    let head = wrapped("th scope=\"col\"", "th", &heads);
     let rows: String = difference.weights.iter().map(moved_row).collect();
     let mut body = format!(
         "<section class=\"card\" aria-labelledby=\"words\"><h2 id=\"words\">What it comes to</h2>{words}</section>\n\
@@ -379,6 +393,6 @@ fn moved_row(weight: &Moved) -> String {
             None => "name".to_owned(),
         },
     ];
-    let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+    let cells = wrapped("td", "td", &cells);
     format!("<tr><th scope=\"row\">{}</th>{cells}</tr>\n", escape(&weight.name))
 }

@@ -255,7 +255,7 @@ pub(super) fn describe(graph: &Graph, found: &Found, singular_values: usize, lay
     let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     done.sort_by_key(|(job, _)| *job);
     for (job, statistics) in done {
-        let layer = &mut layers.layers[jobs[job].0];
+        let layer = &mut layers.rows[jobs[job].0];
         layer.weights.push(WeightStatistics { layer: layer.name.clone(), ..statistics });
     }
 }
