@@ -62,8 +62,15 @@ pub(crate) enum Command {
     /// Look inside while a model computes: activations, errors and faults of every layer
     #[command(after_help = "Examples:\n  pellucid inspect model.onnx cat.jpg --target tabby\n  \
         pellucid inspect model.onnx test.npy --label labels.npy -o layers.png -o arrays.npz\n  \
-        pellucid inspect model.onnx test.npy --reference earlier.json")]
+        pellucid inspect model.onnx test.npy --reference earlier.json\n  \
+        pellucid inspect mlp.onnx row.npy --label 2 --full\n  \
+        pellucid inspect model.onnx cat.jpg --maps layer1 -o maps.png\n  \
+        pellucid inspect model.onnx *.jpg --strongest 'layer3[17]' -o strongest.png")]
     Inspect(Inspect),
+    /// Take one number apart: the inputs times weights that make it up, its activation function, and the error back to it
+    #[command(after_help = "Examples:\n  pellucid trace mlp.onnx row.npy --neuron 'hidden[3]' --label 2\n  \
+        pellucid trace model.onnx cat.jpg --neuron 'conv1[5,10,12]'")]
+    Trace(Trace),
     /// Print a model's graph with sizes
     #[command(after_help = "Example:\n  pellucid show model.onnx")]
     Show(Show),
@@ -370,10 +377,53 @@ pub(crate) struct Inspect {
     /// Statistics of inputs that are as they should be: what an earlier inspection wrote as .json
     #[arg(long, value_name = "FILE")]
     pub(crate) reference: Option<PathBuf>,
+    /// Tabulate every neuron of one example, with activation and error: for networks of fully connected layers
+    #[arg(long, conflicts_with_all = ["maps", "strongest"])]
+    pub(crate) full: bool,
+    /// Draw the maps that this layer makes of one example
+    #[arg(long, value_name = "LAYER", conflicts_with = "strongest")]
+    pub(crate) maps: Option<String>,
+    /// Find the examples that excite these units most: a layer, `LAYER[3]` for one channel, or a class by its label
+    #[arg(long, value_name = "UNIT")]
+    pub(crate) strongest: Option<String>,
+    /// Examples a unit
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) count: u16,
+    /// Row that --full and --maps look at, from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) row: usize,
     /// Files to write, by ending: .png and .svg draw the layers, .npz holds every activation and error, .json the
     /// statistics
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Vec<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) describing: Describing,
+    #[command(flatten)]
+    pub(crate) running: Running,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Trace {
+    /// ONNX file
+    pub(crate) model: PathBuf,
+    /// A picture (PNG, JPEG, WebP) or arrays (.npy, .npz)
+    #[arg(required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// The number: a value, node or module, and its place behind the row, such as `relu1[3]` or `conv1[5,10,12]`
+    #[arg(long, value_name = "LAYER[I,…]")]
+    pub(crate) neuron: String,
+    /// Errors are derivatives of the score of this class: top1, an index, a label or a contrast of two
+    #[arg(long, value_name = "CLASS", conflicts_with = "label")]
+    pub(crate) target: Option<String>,
+    /// Errors are derivatives of the loss against this right answer: an index, a label or a number
+    #[arg(long, value_name = "ANSWER")]
+    pub(crate) label: Option<String>,
+    /// Row of the inputs, from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) row: usize,
     /// Print JSON instead of text
     #[arg(long)]
     pub(crate) json: bool,

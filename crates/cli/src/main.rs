@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => commands::inspect::run(inspect),
         Command::Summary(summary) => commands::summary::run(summary),
         Command::Show(show) => commands::show::run(show),
+        Command::Trace(trace) => commands::trace::run(trace),
         Command::Verify(verify) => commands::verify::run(verify),
     };
     match result {

@@ -262,6 +262,34 @@ impl Outputs {
         Ok(written)
     }
 
+    /// Writes what is one picture, or JSON, to every output; returns the files written.
+    ///
+    /// # Errors
+    /// Folders, and files of other kinds; files that cannot be written.
+    pub fn write_picture(
+        &self,
+        png: impl Fn() -> Result<Vec<u8>, Error>,
+        svg: impl Fn() -> Result<Vec<u8>, Error>,
+        json: Option<&serde_json::Value>,
+    ) -> Result<Vec<PathBuf>, Error> {
+        let mut files = Vec::new();
+        for destination in &self.0 {
+            let bytes = match (destination, json) {
+                (Destination::File(_, Format::Png), _) => png()?,
+                (Destination::File(_, Format::Svg), _) => svg()?,
+                (Destination::File(_, Format::Json), Some(value)) => pretty(value),
+                (Destination::File(path, _) | Destination::Folder(path), _) => {
+                    let problem = "it is one picture; name a file ending in .png or .svg";
+                    return Err(refused(path, problem));
+                }
+            };
+            if let Destination::File(path, _) = destination {
+                files.push((path.clone(), bytes));
+            }
+        }
+        write_whole(&files)
+    }
+
     /// Writes a prediction to every output; `rows` are the names of its rows. Returns the files written.
     pub fn write_prediction(
         &self,

@@ -60,7 +60,7 @@ fn counts_are_those_by_hand() {
     // The convolution's result and the normalisation's, of two rows, beside the input.
     assert_eq!(found.memory.peak_activations, Some(2 * 4 * (256 + 256 + 192)));
     let named = |name: &str| found.layers.iter().find(|layer| layer.value == name).unwrap();
-    assert_eq!(named("d").receptive_field, Some(vec![Field { size: 4, stride: 2 }; 2]));
+    assert_eq!(named("d").receptive_field, Some(vec![Field { size: 4, stride: 2, start: -1 }; 2]));
     assert_eq!(named("f").name, "head");
     assert!(named("f").shared.is_empty());
     assert_eq!(named("h").shared, ["head.weight"]);

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use pellucid::inspect::Reference;
-use pellucid::render::{json, terminal};
-use pellucid::{Error, Examples, Format, InspectOptions, Judge, Model, Outputs, RightAnswers};
+use pellucid::inspect::{Reference, StrongestOptions, feature_maps};
+use pellucid::render::{self, json, terminal};
+use pellucid::{Error, Examples, Format, Inputs, InspectOptions, Judge, Model, Outputs, RightAnswers};
 
 use super::{limits, open, targets};
 use crate::arguments::Inspect;
@@ -23,6 +23,17 @@ pub(crate) fn run(arguments: &Inspect) -> Result<ExitCode, Error> {
         limits: limits(&arguments.running),
     };
     let examples = Examples::open(&model, &arguments.inputs)?;
+    if arguments.full {
+        return full(arguments, &model, &examples, &options);
+    }
+    if let Some(layer) = &arguments.maps {
+        return maps(&model, &examples, (layer, arguments.row), &options, &outputs);
+    }
+    if let Some(of) = &arguments.strongest {
+        let count = usize::from(arguments.count);
+        let options = StrongestOptions { of: of.clone(), count, inspect: options };
+        return strongest(arguments, &model, &examples, &options, &outputs);
+    }
     let console = Console::by_rows();
     let result = pellucid::inspect(&model, &examples, &options, &outputs, &console);
     console.finish();
@@ -33,10 +44,83 @@ pub(crate) fn run(arguments: &Inspect) -> Result<ExitCode, Error> {
         return Ok(ExitCode::SUCCESS);
     }
     print(&terminal::inspection(&inspection, style()));
+    tell(&written);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One row of the examples.
+pub(crate) fn example(examples: &Examples<'_>, row: usize) -> Result<Inputs, Error> {
+    if row >= examples.len() {
+        return Err(Error::Setting {
+            name: "row".to_owned(),
+            problem: format!("row {row} does not exist: there are {}, from 0", examples.len()),
+        });
+    }
+    examples.read(row..row + 1)
+}
+
+fn full(
+    arguments: &Inspect,
+    model: &Model,
+    examples: &Examples<'_>,
+    options: &InspectOptions,
+) -> Result<ExitCode, Error> {
+    let example = example(examples, arguments.row)?;
+    let (layers, judged) = pellucid::inspect::full(model, &example, options)?;
+    if arguments.json {
+        print(&format!("{:#}", json::full(&layers, judged)?));
+    } else {
+        print(&terminal::full(&layers, judged, style()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn maps(
+    model: &Model,
+    examples: &Examples<'_>,
+    (layer, row): (&str, usize),
+    options: &InspectOptions,
+    outputs: &Outputs,
+) -> Result<ExitCode, Error> {
+    if outputs.is_empty() {
+        return Err(Error::Setting {
+            name: "maps".to_owned(),
+            problem: "maps are a picture: name a file to write, such as -o maps.png".to_owned(),
+        });
+    }
+    let maps = feature_maps(model, &example(examples, row)?, layer, options)?;
+    let written = outputs.write_picture(|| render::maps_png(&maps), || render::maps_svg(&maps), None)?;
+    tell(&written);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn strongest(
+    arguments: &Inspect,
+    model: &Model,
+    examples: &Examples<'_>,
+    options: &StrongestOptions,
+    outputs: &Outputs,
+) -> Result<ExitCode, Error> {
+    let console = Console::by_rows();
+    let result = pellucid::inspect::strongest(model, examples, options, &console);
+    console.finish();
+    let found = result?;
+    let value = json::strongest(&found);
+    let drawn = (|| render::strongest_png(&found), || render::strongest_svg(&found));
+    let written = outputs.write_picture(drawn.0, drawn.1, Some(&value))?;
+    if arguments.json {
+        print(&format!("{value:#}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    print(&terminal::strongest(&found));
+    tell(&written);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(written: &[std::path::PathBuf]) {
     for path in written {
         print(&format!("wrote {}", path.display()));
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What errors are derivatives of.

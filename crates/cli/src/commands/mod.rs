@@ -10,6 +10,7 @@ pub(crate) mod methods;
 pub(crate) mod predict;
 pub(crate) mod show;
 pub(crate) mod summary;
+pub(crate) mod trace;
 pub(crate) mod verify;
 
 use std::path::{Path, PathBuf};

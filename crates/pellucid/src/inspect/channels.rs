@@ -21,8 +21,9 @@ use crate::preprocessing::Layout;
 /// Inputs of more channels than this are described as a whole only.
 const MOST_CHANNELS: usize = 4096;
 
-/// Rows that are kept, to be shown to the model with channels in other orders.
-const SAMPLE: usize = 64;
+/// Rows that are kept, to be shown to the model with channels in other orders, and their most bytes.
+const SAMPLE: usize = 512;
+const SAMPLE_BYTES: usize = 16 << 20;
 
 /// Fewest rows from which an order of channels is judged.
 const FEWEST: usize = 16;
@@ -279,7 +280,9 @@ impl Sample {
         answers: Option<&Resolved>,
     ) {
         let [(name, array)] = arrays else { return };
-        let more = SAMPLE.saturating_sub(self.rows).min(rows.len());
+        let by_row: usize = array.shape()[1..].iter().product();
+        let most = SAMPLE.min(SAMPLE_BYTES / (4 * by_row).max(1)).max(FEWEST);
+        let more = most.saturating_sub(self.rows).min(rows.len());
         if more == 0 {
             return;
         }

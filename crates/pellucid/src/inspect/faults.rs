@@ -95,10 +95,16 @@ pub(crate) fn find(
     moments: &[Vec<(f64, f64)>],
 ) -> Result<Vec<Fault>, Error> {
     let mut faults = Vec::new();
-    for (watched, layer) in watched.iter().zip(&inspection.layers) {
-        faults.extend(dead(layer, inspection.rows));
+    // Behind a layer that is dead altogether everything is constant, and nothing that is told of it helps.
+    let mut alive = true;
+    for ((watched, layer), moments) in watched.iter().zip(&inspection.layers).zip(moments) {
+        if alive {
+            faults.extend(dead(layer, inspection.rows));
+        }
+        let silent = layer.units.as_ref().and_then(|units| units.never_firing);
+        alive = alive && silent.is_none_or(|silent| silent < 1.0);
         faults.extend(saturated(graph, watched, layer));
-        faults.extend(explodes(watched, layer, inspection));
+        faults.extend(explodes(watched, layer, inspection, moments));
     }
     faults.extend(duplicates(model, watched)?);
     faults.extend(errors(watched, inspection));
@@ -168,30 +174,35 @@ fn rms_of(inspection: &Inspection, value: &str) -> Option<f64> {
     of_layer.or_else(input).map(|distribution| distribution.rms)
 }
 
-fn explodes(watched: &Watched, layer: &LayerInspection, inspection: &Inspection) -> Option<Fault> {
+fn explodes(
+    watched: &Watched,
+    layer: &LayerInspection,
+    inspection: &Inspection,
+    moments: &[(f64, f64)],
+) -> Option<Fault> {
     let fault = |text: String| Some(Fault::new(FaultKind::ExplodingLayer, Some(&layer.name), text));
-    let not_finite = watched.not_finite(inspection);
-    if let Some(count) = not_finite {
+    if let Some(count) = watched.not_finite(inspection) {
         return fault(format!(
             "{} ({}) gives {count} numbers that are not finite, and is the first that does",
             layer.name, layer.kind
         ));
     }
-    if !watched.is_weighted() {
+    if !watched.is_weighted() || moments.is_empty() {
         return None;
     }
-    let rms = layer.activation.as_ref()?.rms;
+    // How far units vary: a bias moves numbers, and does not enlarge them.
+    let spread = (moments.iter().map(|(_, variance)| variance).sum::<f64>() / moments.len() as f64).sqrt();
     let before = rms_of(inspection, watched.source.as_deref()?)?;
-    if before <= 0.0 || rms <= EXPLODES * before {
+    if before <= 0.0 || spread <= EXPLODES * before {
         return None;
     }
     fault(format!(
-        "{} ({}) explodes: its numbers are {:.0} times as large as those that it takes (root mean square {} after {}); its \
-         weights are too large",
+        "{} ({}) explodes: its units vary {:.0} times as far as what it takes is large (standard deviation {} after a root \
+         mean square of {}); its weights are too large",
         layer.name,
         layer.kind,
-        rms / before,
-        short(rms),
+        spread / before,
+        short(spread),
         short(before)
     ))
 }

@@ -7,10 +7,16 @@
 mod channels;
 mod distribution;
 mod faults;
+mod full;
 mod judge;
+mod look;
+mod maps;
 mod pass;
+mod pictures;
 mod plan;
 mod source;
+mod strongest;
+mod trace;
 mod units;
 
 use std::path::PathBuf;
@@ -22,9 +28,13 @@ use crate::explain::Limits;
 pub use channels::{ChannelStatistics, InputStatistics, Reference};
 pub use distribution::{BINS, Distribution, Histogram, SHARES};
 pub use faults::{Fault, FaultKind};
+pub use full::{FullLayer, FullNeuron, full};
 pub use judge::{Judge, RightAnswers};
+pub use maps::{FeatureMaps, feature_maps};
 pub use pass::inspect;
 pub use source::Examples;
+pub use strongest::{StrongExample, Strongest, StrongestOptions, StrongestUnit, strongest};
+pub use trace::{Back, Link, Sum, Term, Trace, Winner, trace};
 pub use units::{Strong, Units};
 
 /// What is asked for.

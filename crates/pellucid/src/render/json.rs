@@ -8,7 +8,7 @@ use crate::array::Array;
 use crate::attribution::{Class, Explanation, Prediction, Target};
 use crate::compare::Comparison;
 use crate::error::Error;
-use crate::inspect::Inspection;
+use crate::inspect::{FullLayer, Inspection, StrongExample, Strongest, StrongestUnit, Trace};
 use crate::stream::{Streamed, StreamedPrediction};
 
 /// Whether attributions themselves are written, or their shape only.
@@ -63,6 +63,36 @@ pub fn prediction(model: &str, prediction: &Prediction, rows: &[&str], values: V
     let outputs: Map<String, Value> =
         prediction.outputs.iter().map(|(name, output)| (name.clone(), of_array(output, values))).collect();
     json!({ "model": model, "unit": prediction.unit, "rows": listed, "outputs": outputs })
+}
+
+/// How one number came to be.
+pub fn trace(trace: &Trace) -> Result<Value, Error> {
+    serde_json::to_value(trace).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// Every neuron of every layer of single numbers.
+pub fn full(layers: &[FullLayer], judged: Option<(&'static str, f64)>) -> Result<Value, Error> {
+    let layers = serde_json::to_value(layers).map_err(|error| Error::Internal(error.to_string()))?;
+    Ok(match judged {
+        Some((by, value)) => json!({ "layers": layers, "by": by, "objective": value }),
+        None => json!({ "layers": layers }),
+    })
+}
+
+/// The examples that excite units most, without their pictures.
+pub fn strongest(strongest: &Strongest) -> Value {
+    let example = |example: &StrongExample| {
+        json!({
+            "row": example.row, "name": example.name, "value": example.value, "position": example.position,
+            "patch": example.patch.map(|(left, top, width, height)| [left, top, width, height]),
+        })
+    };
+    let unit = |unit: &StrongestUnit| {
+        let examples: Vec<Value> = unit.examples.iter().map(example).collect();
+        json!({ "unit": unit.unit, "label": unit.label, "examples": examples })
+    };
+    let units: Vec<Value> = strongest.units.iter().map(unit).collect();
+    json!({ "model": strongest.model, "layer": strongest.layer, "rows": strongest.rows, "units": units })
 }
 
 /// What was seen inside a model: `layers[]` with `name`, `activation` and `error` statistics, `weights[]`, `inputs[]`,

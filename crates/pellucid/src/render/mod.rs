@@ -12,6 +12,7 @@ mod inside;
 pub mod json;
 mod layout;
 mod picture;
+mod pictures;
 mod plot;
 mod scene;
 pub mod summary;
@@ -19,13 +20,14 @@ mod table;
 mod template;
 pub mod terminal;
 mod text;
+mod trace;
 mod tiles;
 pub mod words;
 
 use crate::attribution::Explanation;
 use crate::compare::Comparison;
 use crate::error::Error;
-use crate::inspect::Inspection;
+use crate::inspect::{FeatureMaps, Inspection, Strongest};
 use scene::Theme;
 
 /// The picture of one row as PNG: photograph with overlay, scale with limits, numbers.
@@ -72,6 +74,26 @@ pub fn inspection_png(inspection: &Inspection) -> Result<Vec<u8>, Error> {
 /// The same as SVG, self-contained, with real text.
 pub fn inspection_svg(inspection: &Inspection) -> Result<Vec<u8>, Error> {
     Ok(inside::drawing(inspection).to_svg(Theme::White)?.into_bytes())
+}
+
+/// A layer's maps as one picture, PNG.
+pub fn maps_png(maps: &FeatureMaps) -> Result<Vec<u8>, Error> {
+    pictures::maps(maps).to_png()
+}
+
+/// The same as SVG, self-contained, with real text.
+pub fn maps_svg(maps: &FeatureMaps) -> Result<Vec<u8>, Error> {
+    Ok(pictures::maps(maps).to_svg(Theme::White)?.into_bytes())
+}
+
+/// The examples that excite units most as one picture, PNG.
+pub fn strongest_png(strongest: &Strongest) -> Result<Vec<u8>, Error> {
+    pictures::strongest(strongest).to_png()
+}
+
+/// The same as SVG, self-contained, with real text.
+pub fn strongest_svg(strongest: &Strongest) -> Result<Vec<u8>, Error> {
+    Ok(pictures::strongest(strongest).to_svg(Theme::White)?.into_bytes())
 }
 
 fn checked(comparison: &Comparison) -> Result<(), Error> {

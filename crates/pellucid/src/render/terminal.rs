@@ -8,7 +8,7 @@ use super::picture::Ground;
 use super::words::{self, number, percent};
 use crate::attribution::{Explanation, Prediction};
 use crate::compare::Comparison;
-use crate::inspect::Inspection;
+use crate::inspect::{FullLayer, Inspection, Strongest, Trace};
 use crate::resample::{self, Interpolation};
 use crate::stream::{Streamed, StreamedPrediction};
 
@@ -159,6 +159,21 @@ pub fn streamed_prediction(streamed: &StreamedPrediction, style: Style) -> Strin
 
 fn shown(first: usize, rows: usize) -> String {
     format!("{rows} rows in all, of which the first {first} are shown")
+}
+
+/// How one number came to be, as a textbook writes it.
+pub fn trace(trace: &Trace, style: Style) -> String {
+    super::trace::trace(trace, style)
+}
+
+/// Every neuron of every layer of single numbers, with its error where the model was judged.
+pub fn full(layers: &[FullLayer], judged: Option<(&'static str, f64)>, style: Style) -> String {
+    super::trace::full(layers, judged, style)
+}
+
+/// The examples that excite units most, as a table.
+pub fn strongest(strongest: &Strongest) -> String {
+    super::pictures::strongest_text(strongest)
 }
 
 /// What was seen inside a model: a table of layers, of weights where the model was judged, and what is wrong.

@@ -15,6 +15,8 @@ pub struct Field {
     pub size: u64,
     /// How far apart the fields of two neighbours are.
     pub stride: u64,
+    /// Where the field of the first element begins; below 0 in the padding.
+    pub start: i64,
 }
 
 /// What values see along their last axes, by value; `None` is everything, no space, or not known.
@@ -23,7 +25,7 @@ pub(super) fn fields(graph: &Graph) -> Vec<Option<Vec<Field>>> {
     for id in graph.inputs() {
         let rank = graph.value(*id).shape.as_ref().map_or(0, Vec::len);
         if rank > 2 {
-            fields[id.index()] = Some(vec![Field { size: 1, stride: 1 }; rank - 2]);
+            fields[id.index()] = Some(vec![Field { size: 1, stride: 1, start: 0 }; rank - 2]);
         }
     }
     for id in graph.node_ids() {
@@ -59,6 +61,9 @@ fn after((before, window): (&Field, &FixedAxis)) -> Field {
     Field {
         size: before.size.saturating_add(number(window.reach() - 1).saturating_mul(before.stride)),
         stride: before.stride.saturating_mul(number(window.stride)),
+        start: before.start.saturating_sub(
+            window.pad_begin.saturating_mul(i64::try_from(before.stride).unwrap_or(i64::MAX)),
+        ),
     }
 }
 
