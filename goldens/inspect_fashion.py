@@ -2,19 +2,28 @@
 
     pip install -r requirements.txt
     python inspect_fashion.py [FOLDER]        # some minutes on two cores
-    python inspect_fashion.py FOLDER --damage # also damaged copies and the whole test set, in FOLDER
+    python inspect_fashion.py FOLDER --damage  # also damaged copies and the whole test set, in FOLDER
 
 Fashion-MNIST (H. Xiao, K. Rasul, R. Vollgraf 2017, arXiv:1708.07747, MIT licence) is read from Debian's package
 `dataset-fashion-mnist`. `fashion.onnx` takes the grey pictures; it has batch normalisation, rectifiers, max-pooling and
 a tanh layer. `tinted.onnx` takes them in warm colours: the picture's red, less green, little blue, by amounts that
 change from picture to picture. Both are written unfolded and describe their preprocessing and labels.
 
-`fashion.npz` holds the first 256 test pictures, uint8 `[256, 28, 28]`, and their labels, so that a test needs no data set.
+`fashion.npz` holds the first 256 test pictures, uint8 `[256, 28, 28]`, and their labels, so that a test needs no data set;
+`fashion_row.npy` the first of them as the network takes it.
+
+    python inspect_fashion.py FOLDER --measure PELLUCID
+
+runs the command on the whole test set in FOLDER, on networks and inputs damaged on purpose, takes the time and the peak of
+memory, and writes the tables in docs/inside.md.
 """
 
 import gzip
 import json
+import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -145,8 +154,60 @@ DAMAGES = {
 }
 
 
+def run(pellucid, folder, *arguments):
+    """What the command says, the seconds that it took, and its peak of memory in MB, by GNU time: a child of this process
+    would inherit the peak of this process."""
+    with tempfile.NamedTemporaryFile("r") as peak:
+        start = time.monotonic()
+        command = ["/usr/bin/time", "-f", "%M", "-o", peak.name, pellucid, "inspect", *arguments, "--json"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout), time.monotonic() - start, int(peak.read()) / 1024
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def measure(pellucid, folder):
+    fashion, warm = str(HERE / "fashion.onnx"), str(HERE / "tinted.onnx")
+    rows = []
+    for count, file in (("1,000", "rows1000.npy"), ("10,000", "test.npy"), ("60,000", "rows60000.npy")):
+        _, seconds, peak = run(pellucid, folder, fashion, file)
+        rows.append([count, f"{seconds:.1f} s", f"{peak:.0f} MB"])
+    memory = table(["images", "time", "peak memory"], rows)
+    cases = [
+        ("nothing, grey pictures", fashion, "test.npy"),
+        ("nothing, grey pictures with right answers", fashion, "test.npy", "--label", "labels.npy"),
+        ("nothing, coloured pictures", warm, "tinted.npy"),
+        ("biases of a layer lowered by 60", "dead.onnx", "test.npy"),
+        ("weights before the tanh layer times 60", "saturated.onnx", "test.npy"),
+        ("two filters copied over two others", "duplicates.onnx", "test.npy"),
+        ("a convolution's weights times 1,000", "exploding.onnx", "test.npy"),
+        ("pictures between 0 and 1, not normalised", fashion, "unnormalised.npy"),
+        ("red and blue exchanged", warm, "swapped.npy"),
+        ("red and blue exchanged, with right answers", warm, "swapped.npy", "--label", "labels.npy"),
+    ]
+    rows = []
+    for what, *arguments in cases:
+        found, _, _ = run(pellucid, folder, *arguments)
+        texts = [f"`{fault['kind']}`: {fault['text']}" for fault in found["faults"]]
+        rows.append([what, "<br>".join(texts) or "nothing wrong was found"])
+    faults = table(["what was damaged", "what `inspect` says of all 10,000 images"], rows)
+    page = HERE.parent / "docs" / "inside.md"
+    text = page.read_text()
+    for name, block in (("memory", memory), ("faults", faults)):
+        start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        before, rest = text.split(start)
+        text = before + start + block + "\n" + end + rest.split(end)[1]
+    page.write_text(text)
+
+
 def main():
-    folder = Path(next((a for a in sys.argv[1:] if not a.startswith("-")), HERE))
+    plain = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    folder = Path(plain[0] if plain else HERE)
+    if "--measure" in sys.argv:
+        return measure(str(Path(plain[1]).resolve()), folder)
     torch.set_num_threads(1)
     images, labels = idx("train-images-idx3-ubyte.gz"), torch.tensor(idx("train-labels-idx1-ubyte.gz").astype(np.int64))
     tests, answers = idx("t10k-images-idx3-ubyte.gz"), torch.tensor(idx("t10k-labels-idx1-ubyte.gz").astype(np.int64))
@@ -157,6 +218,7 @@ def main():
         model = trained(x, labels, 5, 1)
         print(f"{name}: {accuracy(model, held, answers):.4f} of the test set", flush=True)
         written(model, x.shape[1], HERE / f"{name}.onnx")
+    np.save(HERE / "fashion_row.npy", normalised(grey(tests[:1])))
     np.savez_compressed(HERE / "fashion.npz", pictures=tests[:256], labels=answers[:256].numpy())
     if "--damage" in sys.argv:
         np.save(folder / "test.npy", normalised(grey(tests)))

@@ -383,7 +383,8 @@ pub(crate) struct Inspect {
     /// Draw the maps that this layer makes of one example
     #[arg(long, value_name = "LAYER", conflicts_with = "strongest")]
     pub(crate) maps: Option<String>,
-    /// Find the examples that excite these units most: a layer, `LAYER[3]` for one channel, or a class by its label
+    /// Find the examples that excite these units most: a layer, `LAYER[3,17]` for channels of it, or a
+    /// class by its label
     #[arg(long, value_name = "UNIT")]
     pub(crate) strongest: Option<String>,
     /// Examples a unit

@@ -66,7 +66,9 @@ fn full(
     options: &InspectOptions,
 ) -> Result<ExitCode, Error> {
     let example = example(examples, arguments.row)?;
-    let (layers, judged) = pellucid::inspect::full(model, &example, options)?;
+    let judge = options.judge.of_row(arguments.row, examples.len());
+    let options = InspectOptions { judge, ..options.clone() };
+    let (layers, judged) = pellucid::inspect::full(model, &example, &options)?;
     if arguments.json {
         print(&format!("{:#}", json::full(&layers, judged)?));
     } else {

@@ -35,7 +35,7 @@ pub struct Distribution {
     pub skewness: f64,
     /// Fourth central moment / std⁴, less 3, which is a normal distribution's.
     pub excess_kurtosis: f64,
-    /// Smallest, 1 %, 25 %, 50 %, 75 %, 99 %, largest.
+    /// Smallest, 1 %, 25 %, 50 %, 75 %, 99 %, largest: nearest ranks.
     pub quantiles: [f64; 7],
     /// Share of exact zeros.
     pub zeros: f64,
@@ -130,7 +130,7 @@ impl Sketch {
 
     /// The number that a share of all numbers lies below.
     fn quantile(&self, share: f64) -> f64 {
-        let rank = share * (self.count.saturating_sub(1)) as f64;
+        let rank = (share * self.count.saturating_sub(1) as f64).round();
         let mut before = 0.0;
         for (low, high, count) in self.bins() {
             let count = count as f64;

@@ -71,6 +71,19 @@ impl RightAnswers {
 }
 
 impl Judge {
+    /// The same for one row of `rows`: its own answer, where each row has one.
+    #[must_use]
+    pub fn of_row(&self, row: usize, rows: usize) -> Self {
+        let Self::Loss(answers) = self else { return self.clone() };
+        let one = |count: usize| count == rows && row < count;
+        Self::Loss(match answers {
+            RightAnswers::Text(texts) if one(texts.len()) => RightAnswers::Text(vec![texts[row].clone()]),
+            RightAnswers::Classes(classes) if one(classes.len()) => RightAnswers::Classes(vec![classes[row]]),
+            RightAnswers::Numbers(numbers) if one(numbers.len()) => RightAnswers::Numbers(vec![numbers[row]]),
+            other => other.clone(),
+        })
+    }
+
     /// What is compiled; `None` where nothing is judged.
     pub(crate) fn objective(&self, model: &Model) -> Result<Option<Objective>, Error> {
         match self {

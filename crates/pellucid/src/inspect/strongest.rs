@@ -22,7 +22,7 @@ const UNITS: usize = 12;
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct StrongestOptions {
-    /// A layer, `LAYER`; a channel or unit of it, `LAYER[3]`; or a class by its label.
+    /// A layer, `LAYER`; channels or units of it, `LAYER[3]` or `LAYER[3,17,20]`; or a class by its label.
     pub of: String,
     /// Examples a unit.
     pub count: usize,
@@ -156,7 +156,7 @@ fn sought(
     if let Ok(neuron) = of.parse::<Neuron>()
         && let Ok(id) = layer::find(graph, &neuron.layer)
     {
-        return Ok((graph.value(id).name.clone(), neuron.index.first().map(|unit| vec![*unit])));
+        return Ok((graph.value(id).name.clone(), Some(neuron.index)));
     }
     if let Some(class) = model.labels().and_then(|labels| labels.find(of).ok()) {
         let scored = pellucid_compile::score::find(graph, options.inspect.score.as_deref())?;

@@ -18,7 +18,7 @@ const LISTED: usize = 1024;
 pub struct Units {
     /// How many there are.
     pub count: usize,
-    /// Share that gave the same number everywhere: they carry nothing.
+    /// Share that gave the same number everywhere, of two or more: they carry nothing.
     pub dead: f64,
     /// Share of a rectifier's or gate's that were never above 0; `None` for other layers.
     pub never_firing: Option<f64>,
@@ -131,8 +131,10 @@ impl UnitWatch {
             return None;
         }
         let share = |units: usize| units as f64 / count as f64;
+        // One number alone is the same everywhere, and says nothing.
+        let several = self.each > 1;
         #[expect(clippy::float_cmp, reason = "the same number everywhere")]
-        let same = |unit: &Unit| unit.low == unit.high;
+        let same = |unit: &Unit| several && unit.low == unit.high;
         let silent = |unit: &Unit| unit.high <= 0.0;
         let full = |unit: &Unit| unit.saturated as f64 >= MOSTLY * self.each as f64;
         let saturated: u64 = self.units.iter().map(|unit| unit.saturated).sum();

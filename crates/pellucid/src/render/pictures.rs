@@ -124,7 +124,7 @@ pub(super) fn strongest(found: &Strongest) -> Scene {
                     format!("{} at unit {}", example.name, unit.unit),
                 );
             }
-            let label = format!("{}  {}", number(example.value), example.name);
+            let label = format!("{}  {}", number(example.value), short(&example.name));
             let label = text::fitted(&label, 11.0, Weight::Regular, EXAMPLE);
             scene.text(x, top + EXAMPLE + 14.0, 11.0, Weight::Regular, Ink::Soft, label);
         }
@@ -132,6 +132,14 @@ pub(super) fn strongest(found: &Strongest) -> Scene {
     }
     scene.height += MARGIN - GAP;
     scene
+}
+
+/// Of one row of many its number alone: the file is the same for all.
+fn short(name: &str) -> &str {
+    match name.rsplit_once('[') {
+        Some((_, row)) if row.ends_with(']') => row.trim_end_matches(']'),
+        _ => name,
+    }
 }
 
 /// The part of an example that a unit sees.

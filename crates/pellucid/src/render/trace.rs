@@ -17,6 +17,11 @@ fn at(name: &str, place: &[usize]) -> String {
     if place.is_empty() { clean(name) } else { format!("{}[{}]", clean(name), place.join(",")) }
 }
 
+/// A number that is added: ` + 2` or ` − 2`.
+fn plus(value: f64) -> String {
+    format!(" {} {}", if value < 0.0 { '−' } else { '+' }, told(value.abs()))
+}
+
 /// The whole of a trace.
 pub(super) fn trace(trace: &Trace, style: Style) -> String {
     let mut text = String::new();
@@ -98,13 +103,13 @@ fn forward(text: &mut String, link: &Link) {
         Link::Normalised { before, mean, variance, epsilon, scale, shift, after } => {
             let _ = writeln!(
                 text,
-                "batch normalisation: γ·(x − mean) / √(variance + ε) + β\n  = {}·({} − {}) / √({} + {}) + {} = {}\n",
+                "batch normalisation: γ·(x − mean) / √(variance + ε) + β\n  = {}·({}{}) / √({}{}){} = {}\n",
                 told(*scale),
                 told(*before),
-                told(*mean),
+                plus(-*mean),
                 told(*variance),
-                told(*epsilon),
-                told(*shift),
+                plus(*epsilon),
+                plus(*shift),
                 told(*after)
             );
         }
@@ -138,20 +143,23 @@ fn backward(text: &mut String, trace: &Trace, back: &Back) {
         }
     }
     let Some(sum) = &trace.sum else { return };
+    let mut name = "δ";
     if let Some(error) = back.sum.filter(|error| (error - back.delta).abs() > 1e-9 * back.delta.abs()) {
-        let _ = writeln!(text, "  ∂{by}/∂sum = {}, before what stands between the sum and z", told(error));
+        let _ =
+            writeln!(text, "  ε = ∂{by}/∂sum = {}, before what stands between the sum and z", told(error));
+        name = "ε";
     }
     if sum.weight.is_empty() {
         return;
     }
     let shared = if sum.window.is_empty() { "" } else { ", of this position alone" };
-    let _ = writeln!(text, "  ∂{by}/∂weight = δ · input{shared}:");
+    let _ = writeln!(text, "  ∂{by}/∂weight = {name} · input{shared}:");
     let rows = sum.terms.iter().take(TERMS).filter_map(|term| {
         Some(vec![format!("    {}", at(&sum.weight, &term.weight_place)), told(term.gradient?)])
     });
     *text += &aligned(&rows.collect::<Vec<_>>(), &[1]);
     if let (Some(error), Some(_)) = (back.sum, sum.bias) {
-        let _ = writeln!(text, "  ∂{by}/∂bias = δ = {}", told(error));
+        let _ = writeln!(text, "  ∂{by}/∂bias = {name} = {}", told(error));
     }
 }
 
