@@ -205,7 +205,11 @@ fn field_of(model: &Model, examples: &Examples<'_>, name: &str) -> Result<Option
     if shape.len() != 4 || is_channels_last(model, input) {
         return Ok(None);
     }
-    let options = SummaryOptions { rows: 1, sizes: sizes(model.graph(), examples.shapes()), weights: false };
+    let options = SummaryOptions {
+        sizes: sizes(model.graph(), examples.shapes()),
+        weights: false,
+        ..SummaryOptions::default()
+    };
     let layers = summary(model, &options)?.layers;
     Ok(layers.into_iter().find(|layer| layer.value == name).and_then(|layer| layer.receptive_field))
 }

@@ -20,8 +20,8 @@ mod table;
 mod template;
 pub mod terminal;
 mod text;
-mod trace;
 mod tiles;
+mod trace;
 pub mod words;
 
 use crate::attribution::Explanation;
