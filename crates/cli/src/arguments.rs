@@ -71,6 +71,16 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  pellucid trace mlp.onnx row.npy --neuron 'hidden[3]' --label 2\n  \
         pellucid trace model.onnx cat.jpg --neuron 'conv1[5,10,12]'")]
     Trace(Trace),
+    /// Design a network: a family, its sizes, and numbers to begin with
+    #[command(after_help = "Example:\n  pellucid new resnet-small --input 1x28x28 --outputs 10 -o net.onnx")]
+    New(New),
+    /// Train a model on data; every run can be killed and gone on with
+    #[command(
+        after_help = "Examples:\n  pellucid train net.onnx --data /usr/share/datasets/fashion-mnist --epochs 10 -o run\n  \
+        pellucid train net.onnx --data faces/ --settings train.toml --set optimizer.name=sgd --set augment.flip=true -o run\n  \
+        pellucid train --resume run"
+    )]
+    Train(Train),
     /// Print a model's graph with sizes
     #[command(after_help = "Example:\n  pellucid show model.onnx")]
     Show(Show),
@@ -435,6 +445,90 @@ pub(crate) struct Trace {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct New {
+    /// Family: mlp or resnet-small
+    pub(crate) family: String,
+    /// Sizes of a row, such as 1x28x28 or 30
+    #[arg(long, value_name = "SIZES", value_parser = sizes)]
+    pub(crate) input: Sizes,
+    /// Classes, or numbers to predict
+    #[arg(long, value_name = "N")]
+    pub(crate) outputs: usize,
+    /// Units of each hidden layer, or channels of each stage, such as 512x256
+    #[arg(long, value_name = "SIZES", value_parser = sizes)]
+    pub(crate) widths: Option<Sizes>,
+    /// Share of the units before the last layer that training drops
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub(crate) dropout: f64,
+    /// Seed of the numbers to begin with
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// ONNX file to write
+    #[arg(short, long, value_name = "OUT.onnx")]
+    pub(crate) output: PathBuf,
+}
+
+/// Sizes of axes.
+#[derive(Debug, Clone)]
+pub(crate) struct Sizes(pub(crate) Vec<usize>);
+
+#[derive(Debug, Args)]
+pub(crate) struct Train {
+    /// ONNX file
+    #[arg(required_unless_present = "resume", conflicts_with = "resume")]
+    pub(crate) model: Option<PathBuf>,
+    /// Data: a folder of IDX files (also packed by gzip) or of pictures (a folder a class), an .npz, a .csv
+    #[arg(long, value_name = "PATH")]
+    pub(crate) data: Option<PathBuf>,
+    /// More rows to measure on in the end, where the data does not hold them
+    #[arg(long, value_name = "PATH")]
+    pub(crate) test: Option<PathBuf>,
+    /// Of a table the columns to predict; of an .npy file the file of targets
+    #[arg(long, value_name = "COLUMNS|FILE")]
+    pub(crate) targets: Option<String>,
+    /// Leave out broken pictures, and tell them
+    #[arg(long)]
+    pub(crate) skip_broken: bool,
+    /// TOML file of settings; what is given here goes before it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// A setting, such as `optimizer.learning_rate=0.01`, schedule.shape=one-cycle, augment.flip=true; docs/training.md
+    /// lists them
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Passes over the data
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) epochs: Option<u32>,
+    /// Rows a step
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: Option<u32>,
+    /// Learning rate at its highest
+    #[arg(long, value_name = "RATE")]
+    pub(crate) learning_rate: Option<f64>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Folder of the run, which is made: settings, metrics, checkpoint, model
+    #[arg(short, long, value_name = "FOLDER", required_unless_present = "resume")]
+    pub(crate) output: Option<PathBuf>,
+    /// Go on with the run in a folder, to the same bits as if it had never stopped
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["data", "test", "targets", "settings", "set", "epochs", "batch", "learning_rate", "seed", "output"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Engine that computes
+    #[arg(long, value_name = "NAME", value_parser = engine(), default_value = Engine::default().name(), help_heading = "Running")]
+    pub(crate) engine: Engine,
+    /// Threads; without it one a processor core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Running")]
+    pub(crate) threads: Option<u16>,
+    /// Most memory that a step may take, such as 2GiB
+    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = "Running")]
+    pub(crate) memory: Option<u64>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Show {
     /// ONNX file
     pub(crate) model: PathBuf,
@@ -455,6 +549,15 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
         .filter(|(key, _)| !key.is_empty())
         .ok_or_else(|| format!("{text:?} has no =; expected KEY=VALUE"))
+}
+
+/// Sizes such as 1x28x28 or 512,256.
+fn sizes(text: &str) -> Result<Sizes, String> {
+    let numbers = text.split(['x', ',', '×']).map(|part| part.trim().parse::<usize>());
+    let numbers: Result<Vec<usize>, _> = numbers.collect();
+    numbers
+        .map(Sizes)
+        .map_err(|_| format!("{text:?} are no sizes; expected numbers with x between them, such as 1x28x28"))
 }
 
 /// A size such as 2GiB, 512MiB or 1000000.

@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         Command::Predict(predict) => commands::predict::run(predict),
         Command::Coverage(coverage) => commands::coverage::run(coverage),
         Command::Methods(methods) => commands::methods::run(methods),
+        Command::New(new) => commands::new::run(new),
+        Command::Train(train) => commands::train::run(train),
         Command::Inspect(inspect) => commands::inspect::run(inspect),
         Command::Summary(summary) => commands::summary::run(summary),
         Command::Show(show) => commands::show::run(show),
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {error}");
             match error {
-                Error::Cancelled => ExitCode::from(130),
+                Error::Cancelled | Error::Stopped => ExitCode::from(130),
                 error if error.is_user_error() => ExitCode::from(2),
                 _ => ExitCode::from(1),
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use pellucid_compile::methods::{ALL, Form, Settings};
 use pellucid_compile::{
-    Builder, CompileError, Keep, Options, Request, Var, artefact, program, training_step,
+    Builder, CompileError, Keep, Options, Request, TrainingConfig, Var, artefact, program, training_step,
 };
 use pellucid_compile::{coverage, lower, passes};
 use pellucid_graph::onnx::{EncodeError, EncodeOptions, Limits, decode, encode};
@@ -62,7 +62,7 @@ fn compile(what: &str, graph: &Graph) -> Vec<CompileError> {
             Err(error) => errors.push(error),
         }
     }
-    errors.extend(training_step(graph).err());
+    errors.extend(training_step(graph, &TrainingConfig::default()).err());
     let spent = begin.elapsed();
     assert!(spent < Duration::from_secs(20), "{what}: compiling took {spent:?}");
     for error in &errors {

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use ndarray::ArrayD;
-use pellucid_compile::{TrainingStep, training_step};
+use pellucid_compile::{TrainingConfig, TrainingStep, training_step};
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, NewNode, Tensor, operators};
 use pellucid_reference::{Array, run};
 use pellucid_testkit::random_graph::{Config, Functions, Input, Random, input_for, network};
@@ -19,12 +19,16 @@ struct Fed {
     velocities: Vec<ArrayD<f64>>,
 }
 
+fn fed(given: &[(pellucid_graph::ValueId, Array)], id: pellucid_graph::ValueId) -> bool {
+    given.iter().any(|(other, _)| *other == id)
+}
+
 /// Loss, updated weights, updated velocities.
 type Outcome = (f64, Vec<ArrayD<f64>>, Vec<ArrayD<f64>>);
 
 impl Fed {
     fn new(model: &Graph, random: &mut Random, classes: usize) -> Self {
-        let step = training_step(model).unwrap();
+        let step = training_step(model, &TrainingConfig::default()).unwrap();
         let (shape, values) = input_for(random, model, 4);
         let labels = (0..4).map(|_| i64::try_from(random.below(classes)).unwrap()).collect();
         let weights: Vec<ArrayD<f64>> = step
@@ -46,15 +50,24 @@ impl Fed {
         let scalar = |value: f64| Array::Float(ndarray::arr0(value).into_dyn());
         let mut given = vec![
             (find("x"), Array::Float(self.x.clone())),
-            (find(&self.step.labels), Array::Int(ndarray::arr1(&self.labels).into_dyn())),
+            (find(&self.step.targets), Array::Int(ndarray::arr1(&self.labels).into_dyn())),
             (find(&self.step.learning_rate), scalar(self.learning_rate)),
-            (find(&self.step.momentum), scalar(self.momentum)),
+            (find(self.step.momentum.as_ref().unwrap()), scalar(self.momentum)),
         ];
         let mut wanted = vec![find(&self.step.loss)];
         for ((names, weight), velocity) in self.step.weights.iter().zip(&self.weights).zip(&self.velocities) {
             given.push((find(&names.weight), Array::Float(weight.clone())));
-            given.push((find(&names.velocity), Array::Float(velocity.clone())));
-            wanted.extend([find(&names.updated), find(&names.updated_velocity)]);
+            let state = |input: &str| self.step.state.iter().find(|carried| carried.input == input).unwrap();
+            let carried = state(&format!("velocity:{}", names.weight));
+            given.push((find(&carried.input), Array::Float(velocity.clone())));
+            wanted.extend([find(&names.updated), find(&carried.updated)]);
+        }
+        for carried in &self.step.state {
+            if fed(&given, find(&carried.input)) {
+                continue;
+            }
+            let values = ArrayD::from_shape_vec(carried.start.shape(), carried.start.to_f64()).unwrap();
+            given.push((find(&carried.input), Array::Float(values)));
         }
         let out: Vec<ArrayD<f64>> = run(graph, &given, &wanted)
             .unwrap()
@@ -141,8 +154,12 @@ fn momentum_is_carried_as_pytorch_carries_it() {
 #[test]
 fn steps_are_standard_and_deterministic() {
     for (seed, model, _) in models() {
-        let step = training_step(&model).unwrap();
-        assert_eq!(step.graph, training_step(&model).unwrap().graph, "seed {seed}");
+        let step = training_step(&model, &TrainingConfig::default()).unwrap();
+        assert_eq!(
+            step.graph,
+            training_step(&model, &TrainingConfig::default()).unwrap().graph,
+            "seed {seed}"
+        );
         let own = model.nodes().len();
         for node in &step.graph.nodes()[own..] {
             assert!(operators::lookup(&node.operator).unwrap().since <= 18, "{}", node.operator);
@@ -181,7 +198,7 @@ fn resized() -> Graph {
 
 #[test]
 fn settings_are_not_trained() {
-    let step = training_step(&resized()).unwrap();
+    let step = training_step(&resized(), &TrainingConfig::default()).unwrap();
     let names: Vec<&str> = step.weights.iter().map(|weight| weight.weight.as_str()).collect();
     assert_eq!(names, ["w", "scale", "bias", "v"]);
     let mut fed = Fed::new(&resized(), &mut Random::new(5), 3);

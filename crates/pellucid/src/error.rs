@@ -93,6 +93,9 @@ pub enum Error {
     /// The caller ended the run.
     #[error("cancelled: nothing was written")]
     Cancelled,
+    /// The caller ended a run that can be gone on with.
+    #[error("stopped: what was done is kept")]
+    Stopped,
     /// Something that should never happen.
     #[error("{0}; this is a defect of pellucid, please report it")]
     Internal(String),

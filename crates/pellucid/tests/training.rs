@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayD, Dimension, IxDyn};
 use pellucid::{Array, Engine};
 use pellucid_compile::rules::RuleMap;
+use pellucid_compile::training::Statistics;
 use pellucid_compile::walk::walk;
-use pellucid_compile::{Builder, Keep, training_step};
+use pellucid_compile::{Builder, Keep, TrainingConfig, training_step};
 use pellucid_graph::onnx::{Limits, read_file};
 use pellucid_graph::{Attribute, ElementType, Graph, NewNode, Origin, Tensor, ValueId};
 use pellucid_runtime::{Options, open};
@@ -46,7 +47,8 @@ fn two_steps(golden: &Golden, engine: Engine) -> f64 {
     let mut furthest = 0.0f64;
     for variant in &golden.variants {
         let model = read_file(variant.path(), &Limits::default()).unwrap();
-        let step = training_step(&model).unwrap();
+        let config = TrainingConfig { statistics: Statistics::Frozen, ..TrainingConfig::default() };
+        let step = training_step(&model, &config).unwrap();
         let session = open(&step.graph, &options(engine)).unwrap();
         let compute = |fed: &[(&str, &Array)], wanted: &[&str]| match engine {
             Engine::Rten | Engine::Onnxruntime => session.run(fed, wanted).unwrap(),
@@ -55,29 +57,24 @@ fn two_steps(golden: &Golden, engine: Engine) -> f64 {
         };
         let scalar = |value: f64| float(engine, &ArrayD::from_elem(IxDyn(&[]), value));
         let mut state: BTreeMap<String, Array> = BTreeMap::new();
-        for weight in &step.weights {
-            let tensor = model.constant(model.find(&weight.weight).unwrap()).unwrap();
-            let values = ArrayD::from_shape_vec(tensor.shape(), tensor.to_f64()).unwrap();
-            state.insert(weight.velocity.clone(), float(engine, &ArrayD::zeros(values.raw_dim())));
-            state.insert(weight.weight.clone(), float(engine, &values));
+        for carried in &step.state {
+            let values = ArrayD::from_shape_vec(carried.start.shape(), carried.start.to_f64()).unwrap();
+            state.insert(carried.input.clone(), float(engine, &values));
         }
         let input = model.value(model.inputs()[0]).name.clone();
         state.insert(input, float(engine, golden.input()));
-        state.insert(step.labels.clone(), Array::I64(golden.target.clone()));
+        state.insert(step.targets.clone(), Array::I64(golden.target.clone()));
         state.insert(step.learning_rate.clone(), scalar(training.learning_rate));
-        state.insert(step.momentum.clone(), scalar(training.momentum));
+        state.insert(step.momentum.clone().unwrap(), scalar(training.momentum));
         let mut losses = Vec::new();
         for number in 1..=training.steps {
             let fed: Vec<(&str, &Array)> = state.iter().map(|(name, array)| (name.as_str(), array)).collect();
             let mut wanted = vec![step.loss.as_str()];
-            for weight in &step.weights {
-                wanted.extend([weight.updated.as_str(), weight.updated_velocity.as_str()]);
-            }
+            wanted.extend(step.state.iter().map(|carried| carried.updated.as_str()));
             let mut results = compute(&fed, &wanted).into_iter();
             losses.push(results.next().unwrap().to_f64()[[]]);
-            for weight in &step.weights {
-                state.insert(weight.weight.clone(), results.next().unwrap());
-                state.insert(weight.velocity.clone(), results.next().unwrap());
+            for carried in &step.state {
+                state.insert(carried.input.clone(), results.next().unwrap());
             }
             for (parameter, wanted) in golden.after_step(number) {
                 let place = &variant.weights[parameter];

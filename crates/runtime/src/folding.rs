@@ -47,7 +47,9 @@ fn array(tensor: &Tensor) -> Option<ArrayD<f32>> {
 
 fn mapped(x: &Tensor, function: impl Fn(f32) -> f32) -> Vec<f32> {
     let mut values = x.to_f32();
-    values.iter_mut().for_each(|value| *value = function(*value));
+    for value in &mut values {
+        *value = function(*value);
+    }
     values
 }
 

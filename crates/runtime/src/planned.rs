@@ -33,10 +33,11 @@ pub(crate) trait Backend: Send + Sync {
     /// Computes the outputs of the cut graph; `fed` finds what the caller feeds for a value.
     fn execute(&self, plan: &Self::Plan, cut: &Cut, fed: &Feed<'_>) -> Result<Self::Results, RuntimeError>;
 
-    /// The result at `position`, in the kind of `element`.
+    /// The result at `position`, in the kind of `element`; `last` says that it is not asked for again.
     fn array(
-        results: &Self::Results,
+        results: &mut Self::Results,
         position: usize,
+        last: bool,
         element: Option<ElementType>,
     ) -> Result<Array, RuntimeError>;
 
@@ -210,19 +211,24 @@ impl<B: Backend> Session for PlannedSession<B> {
             }
         }
         let feed = Feed { graph: &self.graph, fed: &fed };
-        let results = if loaded.cut.graph.outputs().is_empty() {
+        let mut results = if loaded.cut.graph.outputs().is_empty() {
             None
         } else {
             Some(self.backend.execute(self.load(&loaded)?, &loaded.cut, &feed)?)
         };
         let element = |id: &ValueId| self.graph.value(*id).element;
-        loaded
-            .cut
-            .targets
+        let targets = &loaded.cut.targets;
+        let again = |at: usize, position: usize| {
+            targets[at + 1..].iter().any(|other| matches!(other, Target::Computed(same) if *same == position))
+        };
+        targets
             .iter()
             .zip(&wanted)
-            .map(|(target, id)| match (target, &results) {
-                (Target::Computed(position), Some(results)) => B::array(results, *position, element(id)),
+            .enumerate()
+            .map(|(at, (target, id))| match (target, &mut results) {
+                (Target::Computed(position), Some(results)) => {
+                    B::array(results, *position, !again(at, *position), element(id))
+                }
                 (Target::Computed(_), None) => Err(fewer::<B>()),
                 (Target::Fed(source), _) => Ok(in_kind(feed.get(*source)?.1, element(id))),
                 (Target::Constant(tensor), _) => Ok(in_kind(&Array::from_tensor(tensor), element(id))),

@@ -7,10 +7,12 @@ pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod methods;
+pub(crate) mod new;
 pub(crate) mod predict;
 pub(crate) mod show;
 pub(crate) mod summary;
 pub(crate) mod trace;
+pub(crate) mod train;
 pub(crate) mod verify;
 
 use std::path::{Path, PathBuf};

@@ -126,29 +126,84 @@ fn weight_derivative<'g>(
     group: i64,
 ) -> Result<Var<'g>> {
     let builder: &'g Builder = small.builder();
-    let rank = axes.len();
     let (rows, columns) = (signed(small.size(1)?) / group, signed(large.size(1)?) / group);
     countable(axes.iter().map(|axis| axis.kernel), KERNEL_POSITIONS, "positions of a kernel")?;
     let positions = signed(countable(axes.iter().map(|axis| axis.output), i64::MAX, "positions of a map")?);
-    let mut before = vec![0; rank + 2];
-    let mut after = vec![0; rank + 2];
-    for (position, axis) in axes.iter().enumerate() {
-        before[position + 2] = axis.pad_begin;
-        after[position + 2] = axis.pad_end.max(0);
+    if group == 1 && [small, large].into_iter().all(|v| v.shape().is_ok_and(|shape| all_known(&shape))) {
+        let parts = of_one_group(small, large, axes)?;
+        return builder.concat(&parts, 2).reshape_to(&weights.shape()?);
     }
-    let padded = large.pad(&before, &after, 0.0);
+    let padded = padded(large, axes, 2);
     let left = small.reshape(&[-1, group, rows, positions]);
     let mut parts = Vec::new();
     for offset in offsets(axes) {
-        let mut seen = padded;
-        for (position, (axis, k)) in axes.iter().zip(&offset).enumerate() {
-            let start = k * axis.dilation;
-            seen = seen.slice(position + 2, start, start + axis.stride * (axis.output - 1) + 1, axis.stride);
-        }
+        let seen = window(padded, axes, &offset, 2);
         let right = seen.reshape(&[-1, group, columns, positions]).transpose(&[0, 1, 3, 2]);
         parts.push(left.matmul(right).sum(&[0], Keep::None).reshape(&[group * rows, columns, 1]));
     }
     builder.concat(&parts, 2).reshape_to(&weights.shape()?)
+}
+
+/// Products of channels, joined over kernel positions, may have so many rows for all positions to be one product: with
+/// more, copies of the input take longer than products one by one.
+const COLUMNS: i64 = 64;
+
+/// For each kernel position the derivative of its weights, [a, b, 1], where all sizes are known: rows and places are summed
+/// by one product with the channels of `large` innermost, [a, n·p] · [n·p, b], so that a position costs one copy of the
+/// input and nothing is turned around. Few channels are taken for all positions at once.
+fn of_one_group<'g>(small: Var<'g>, large: Var<'g>, axes: &[FixedAxis]) -> Result<Vec<Var<'g>>> {
+    let (builder, rank) = (small.builder(), axes.len());
+    let (rows, columns) = (signed(small.size(1)?), signed(large.size(1)?));
+    let outer: Vec<usize> = [1, 0].into_iter().chain(2..rank + 2).collect();
+    let left = small.transpose(&outer).reshape(&[rows, -1]);
+    let offsets = offsets(axes);
+    if columns * signed(offsets.len()) <= COLUMNS {
+        let padded = padded(large.transpose(&outer), axes, 2);
+        let seen: Vec<Var<'g>> =
+            offsets.iter().map(|offset| window(padded, axes, offset, 2).reshape(&[columns, -1])).collect();
+        let transposed = [("transB", Attribute::Int(1))];
+        let product = builder.op("Gemm", &[left, builder.concat(&seen, 0)], &transposed);
+        let by_position = product.reshape(&[rows, signed(offsets.len()), columns]);
+        return Ok(vec![by_position.transpose(&[0, 2, 1])]);
+    }
+    let inner: Vec<usize> = [0].into_iter().chain(2..rank + 2).chain([1]).collect();
+    let padded = padded(large.transpose(&inner), axes, 1);
+    let part = |offset: &Vec<i64>| {
+        let seen = window(padded, axes, offset, 1).reshape(&[-1, columns]);
+        left.matmul(seen).reshape(&[rows, columns, 1])
+    };
+    Ok(offsets.iter().map(part).collect())
+}
+
+fn all_known(shape: &[pellucid_graph::Dim]) -> bool {
+    shape.iter().all(|size| size.value().is_some())
+}
+
+/// `v` with zeros around its spatial axes, the first of which is `first`.
+fn padded<'g>(v: Var<'g>, axes: &[FixedAxis], first: usize) -> Var<'g> {
+    let mut before = vec![0; axes.len() + 2];
+    let mut after = vec![0; axes.len() + 2];
+    for (position, axis) in axes.iter().enumerate() {
+        before[position + first] = axis.pad_begin;
+        after[position + first] = axis.pad_end.max(0);
+    }
+    v.pad(&before, &after, 0.0)
+}
+
+/// What a kernel position sees, of a padded input whose first spatial axis is `first`.
+fn window<'g>(padded: Var<'g>, axes: &[FixedAxis], offset: &[i64], first: usize) -> Var<'g> {
+    let mut seen = padded;
+    for (position, (axis, k)) in axes.iter().zip(offset).enumerate() {
+        let start = k * axis.dilation;
+        let end = start + axis.stride * (axis.output - 1) + 1;
+        let whole = axis.stride == 1
+            && start == 0
+            && seen.size(position + first).is_ok_and(|size| signed(size) == end);
+        if !whole {
+            seen = seen.slice(position + first, start, end, axis.stride);
+        }
+    }
+    seen
 }
 
 /// Every position of a kernel, in row-major order.

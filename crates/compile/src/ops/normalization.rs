@@ -55,10 +55,7 @@ fn batch_normalization<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
         if s.signal(1).is_some() || s.signal(2).is_some() {
             return Err(CompileError::Model("running statistics carry no signal".to_owned()));
         }
-        let normal = Normalized::over(x, &axes, epsilon);
-        let dx = normal.backward(dy * by_channel(scale, rank), &axes);
-        let dscale = s.wants(1).then(|| total(dy * normal.value));
-        return Ok(vec![Some(dx), dscale, s.wants(2).then(|| total(dy)), None, None]);
+        return by_the_batch(s, x, scale, dy, epsilon);
     }
     let (mean, variance) = (s.x(3)?, s.x(4)?);
     let inverse = ((variance + epsilon).sqrt()).apply("Reciprocal");
@@ -68,6 +65,52 @@ fn batch_normalization<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let dmean = s.wants(3).then(|| -(total(dy) * scale * inverse));
     let dvariance = s.wants(4).then(|| total(dy * centred()) * scale * (inverse * inverse * inverse) * -0.5);
     Ok(vec![dx, dscale, s.wants(2).then(|| total(dy)), dmean, dvariance])
+}
+
+/// With c = x − μ, r = 1 / √(v + ε) and N numbers a channel: ds = r · Σ dy · c, db = Σ dy and
+/// dx = s · r · (dy − Σ dy / N − c · r² · Σ (dy · c) / N).
+fn by_the_batch<'g>(
+    s: &Step<'g>,
+    x: Var<'g>,
+    scale: Var<'g>,
+    dy: Var<'g>,
+    epsilon: f64,
+) -> Result<Signals<'g>> {
+    let rank = x.rank()?;
+    let axes: Vec<usize> = (0..rank).filter(|axis| *axis != 1).collect();
+    let mean = |v: Var<'g>| v.mean(&axes, Keep::Axes);
+    // With momentum 0 the node's other outputs are the batch's own mean and variance.
+    let own = s.node.float("momentum", 0.9).abs() < f32::MIN_POSITIVE;
+    let center = match s.output(1).filter(|_| own) {
+        Some(center) => by_channel(center, rank),
+        None => mean(x),
+    };
+    let centred = x - center;
+    let variance = match s.output(2).filter(|_| own) {
+        Some(variance) => by_channel(variance, rank),
+        None => mean(centred * centred),
+    };
+    let inverse = (variance + epsilon).sqrt().apply("Reciprocal");
+    let (mean_dy, along) = (mean(dy), mean(dy * centred));
+    let dx = s.wants(0).then(|| {
+        let factor = by_channel(scale, rank) * inverse;
+        dy * factor - centred * (along * (factor * (inverse * inverse))) - mean_dy * factor
+    });
+    let count = || count_of(x, &axes);
+    // Sums are means times their number, so that each is taken once.
+    let dscale = if s.wants(1) { Some((along * inverse * count()?).reshape(&[-1])) } else { None };
+    let dbias = if s.wants(2) { Some((mean_dy * count()?).reshape(&[-1])) } else { None };
+    Ok(vec![dx, dscale, dbias, None, None])
+}
+
+/// How many numbers the axes hold, a scalar of x's element type.
+fn count_of<'g>(x: Var<'g>, axes: &[usize]) -> Result<Var<'g>> {
+    let shape = x.shape()?;
+    let known = axes.iter().try_fold(1.0, |all, axis| Some(all * shape.get(*axis)?.size()? as f64));
+    Ok(match known {
+        Some(count) => x.scalar(count),
+        None => x.apply("Size").cast(x.element()) * (1.0 / x.size(1)? as f64),
+    })
 }
 
 /// (x − mean) / √(variance + ε) over some axes, and the factor that divides.

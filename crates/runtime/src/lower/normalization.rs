@@ -22,12 +22,47 @@ pub(super) const RULES: &[(&str, Rule)] = &[
 ];
 
 fn batch_normalization(r: &mut Rewrite<'_>) -> Step<()> {
-    if r.node.int("training_mode", 0) != 0 || r.wants(1) || r.wants(2) {
+    if r.node.int("training_mode", 0) != 0 {
+        // No exporter writes this momentum: it is that of a training step.
+        if r.node.float("momentum", 0.9).abs() < f32::MIN_POSITIVE {
+            return by_the_batch(r);
+        }
         return never("it is in training mode: export the model in evaluation mode");
     }
     let new = r.copy(Floats, &["epsilon"])?;
     let y = r.add(new)?;
     r.done(y)
+}
+
+/// In a training step: by the batch's own mean and variance, which are the other outputs. The factor and the bias of a
+/// channel are put together first, so that the map is read twice for the result.
+fn by_the_batch(r: &mut Rewrite<'_>) -> Step<()> {
+    let (x, scale, bias) = (r.x(0)?, r.x(1)?, r.x(2)?);
+    r.require(x, Floats)?;
+    let rank = r.rank(x)?;
+    let axes: Vec<i64> = (0..whole(rank)).filter(|axis| *axis != 1).collect();
+    let mut column = vec![1; rank.saturating_sub(1)];
+    column[0] = -1;
+    let mean = super::reduce::staged(r, "ReduceMean", x, &axes)?;
+    let centred = r.op("Sub", &[x, mean])?;
+    let squares = r.op("Mul", &[centred, centred])?;
+    let variance = super::reduce::staged(r, "ReduceMean", squares, &axes)?;
+    let epsilon = r.float(r.node.float("epsilon", 1e-5))?;
+    let sum = r.op("Add", &[variance, epsilon])?;
+    let deviation = r.op("Sqrt", &[sum])?;
+    let scale = r.reshape(scale, &column)?;
+    let bias = r.reshape(bias, &column)?;
+    let factor = r.op("Div", &[scale, deviation])?;
+    let y = r.op("Mul", &[centred, factor])?;
+    let y = r.op("Add", &[y, bias])?;
+    r.done(y)?;
+    for (position, statistic) in [(1, mean), (2, variance)] {
+        if r.wants(position) {
+            let flat = r.reshape(statistic, &[-1])?;
+            r.done_at(position, flat);
+        }
+    }
+    Ok(())
 }
 
 /// rten has no outputs but the first: mean and inverse deviation are computed beside it where they are asked for.

@@ -85,8 +85,9 @@ impl Backend for Onnxruntime {
     }
 
     fn array(
-        results: &Vec<Array>,
+        results: &mut Vec<Array>,
         position: usize,
+        _last: bool,
         element: Option<ElementType>,
     ) -> Result<Array, RuntimeError> {
         let array = results

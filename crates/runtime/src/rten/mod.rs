@@ -46,8 +46,10 @@ impl Rten {
 
 /// The results of a run, and where the outputs of the cut graph stand among them.
 pub(crate) struct Results {
-    values: Vec<Value>,
+    values: Vec<Option<Value>>,
     places: Vec<usize>,
+    /// How often each value is still asked for: the last time it is given away, not copied.
+    left: Vec<usize>,
 }
 
 impl Backend for Rten {
@@ -110,20 +112,25 @@ impl Backend for Rten {
                 work.join().unwrap_or_else(|_| Err(failed("it panicked".to_owned())))
             })?
         };
-        Ok(Results { values, places: plan.places.clone() })
+        let left =
+            (0..values.len()).map(|at| plan.places.iter().filter(|place| **place == at).count()).collect();
+        Ok(Results { values: values.into_iter().map(Some).collect(), places: plan.places.clone(), left })
     }
 
     fn array(
-        results: &Results,
+        results: &mut Results,
         position: usize,
+        last: bool,
         element: Option<ElementType>,
     ) -> Result<Array, RuntimeError> {
-        let value = results
-            .places
-            .get(position)
-            .and_then(|place| results.values.get(*place))
-            .ok_or_else(|| failed("it returned fewer results than were asked for".to_owned()))?;
-        result(value, element)
+        let missing = || failed("it returned fewer results than were asked for".to_owned());
+        let place = *results.places.get(position).ok_or_else(missing)?;
+        let left = results.left.get_mut(place).ok_or_else(missing)?;
+        *left = left.saturating_sub(usize::from(last));
+        if *left == 0 {
+            return given(results.values[place].take().ok_or_else(missing)?, element);
+        }
+        result(results.values[place].as_ref().ok_or_else(missing)?, element)
     }
 
     fn peak(&self, graph: &Graph) -> u64 {
@@ -176,6 +183,19 @@ where
 
 fn failed(problem: String) -> RuntimeError {
     RuntimeError::Engine { engine: NAME, problem }
+}
+
+/// A result whose numbers nobody else takes: `float32` is not copied.
+fn given(value: Value, element: Option<ElementType>) -> Result<Array, RuntimeError> {
+    match (value, element.map(Kind::of)) {
+        (Value::FloatTensor(tensor), Some(Kind::F32) | None) => {
+            let shape = ndarray::IxDyn(tensor.shape());
+            ndarray::ArrayD::from_shape_vec(shape, tensor.into_data())
+                .map(Array::F32)
+                .map_err(|_| failed("it returned a wrong number of elements".to_owned()))
+        }
+        (value, _) => result(&value, element),
+    }
 }
 
 /// A result in the kind of the value it stands for.

@@ -1,0 +1,69 @@
+"""Time of a training step and peak memory in PyTorch, of the networks of `pellucid new`.
+
+    python training.py mlp 2 50
+    cargo run --release -p pellucid-train --example step_time -- mlp 2 50
+
+Arguments: `mlp` or `resnet-small`, threads, steps, and `first` or `last`, the order of axes. Run the two in turns on a
+machine that does nothing else.
+"""
+
+import resource
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.down = None
+        if stride > 1 or inputs != outputs:
+            self.down = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(y + (x if self.down is None else self.down(x)))
+
+
+class Pool(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3))
+
+
+def main():
+    family, threads, steps, order = (sys.argv[1:] + ["mlp", "2", "30", "first"][len(sys.argv) - 1 :])[:4]
+    torch.set_num_threads(int(threads))
+    torch.manual_seed(1)
+    if family == "mlp":
+        net = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10))
+        optimizer, shape = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.0), (128, 784)
+    else:
+        stem = [nn.Conv2d(1, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU()]
+        blocks = [Block(32, 32, 1), Block(32, 64, 2), Block(64, 128, 2)]
+        net = nn.Sequential(*stem, *blocks, Pool(), nn.Linear(128, 10))
+        optimizer, shape = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9), (128, 1, 28, 28)
+    x, t = torch.randn(shape), torch.arange(128) % 10
+    if order == "last":
+        net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+    times = []
+    for _ in range(int(steps) + 3):
+        began = time.perf_counter()
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), t).backward()
+        optimizer.step()
+        times.append((time.perf_counter() - began) * 1e3)
+    times = sorted(times[3:])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        f"torch {torch.__version__.split('+')[0]} {family} {order} on {threads} threads: median {times[len(times) // 2]:.2f}"
+        f" ms, least {times[0]:.2f} ms a step of 128; peak {peak} kB"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,330 @@
+//! Rows and their targets.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+use pellucid::preprocessing::ImageInput;
+use pellucid::{Error, photograph};
+
+/// What the rows are read from.
+#[derive(Debug, Clone)]
+pub enum Rows {
+    /// Pictures of bytes in memory, one after the other, channel by channel.
+    Bytes(Vec<u8>),
+    /// Numbers in memory, one row after the other.
+    Floats(Vec<f32>),
+    /// A picture file a row, decoded when it is asked for.
+    Files(Vec<PathBuf>),
+}
+
+/// What each row should give.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Targets {
+    /// A class a row.
+    Classes(Vec<i64>),
+    /// Some numbers a row, `[n, outputs]`: values to predict, or 0 and 1 for each label.
+    Numbers(Array2<f32>),
+}
+
+impl Targets {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Classes(classes) => classes.len(),
+            Self::Numbers(numbers) => numbers.nrows(),
+        }
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// How the bytes of pictures become numbers: (byte / 255 − mean) / std, by channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scaling {
+    /// Subtracted, a number a channel.
+    pub mean: Vec<f32>,
+    /// Divided by, a number a channel.
+    pub std: Vec<f32>,
+}
+
+/// Rows with targets.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// What people know it by.
+    pub name: String,
+    /// The rows.
+    pub rows: Rows,
+    /// Their targets.
+    pub targets: Targets,
+    /// Sizes of a row: `[channels, height, width]` of pictures, `[columns]` of tables; of files the network's input.
+    pub shape: Vec<usize>,
+    /// Names of the classes, where the data has them.
+    pub labels: Option<Vec<String>>,
+    /// A hash of the files' contents, in hexadecimal; of a folder of pictures, of names and sizes.
+    pub hash: String,
+    /// For pictures: what each byte of each channel becomes.
+    tables: Vec<Vec<f32>>,
+    /// For files: how a picture is prepared.
+    preparation: Option<ImageInput>,
+}
+
+impl Dataset {
+    /// Rows and targets that are as many.
+    ///
+    /// # Errors
+    /// No rows; a number of rows that differs between rows and targets; rows that are not whole.
+    pub fn new(
+        name: impl Into<String>,
+        rows: Rows,
+        targets: Targets,
+        shape: Vec<usize>,
+        hash: String,
+    ) -> Result<Self, Error> {
+        let name = name.into();
+        let wrong = |problem: String| Error::Input { place: name.clone(), problem };
+        let size: usize = shape.iter().product();
+        let held = match &rows {
+            Rows::Bytes(bytes) => bytes.len(),
+            Rows::Floats(floats) => floats.len(),
+            Rows::Files(files) => files.len() * size,
+        };
+        if size == 0 || held == 0 {
+            return Err(wrong("it holds no rows".to_owned()));
+        }
+        if held != size.saturating_mul(targets.len()) {
+            return Err(wrong(format!("{} rows found, and {} targets", held / size, targets.len())));
+        }
+        let channels = if shape.len() == 3 { shape[0] } else { 1 };
+        let tables = vec![(0..256u16).map(|byte| f32::from(byte) / 255.0).collect(); channels];
+        Ok(Self { name, rows, targets, shape, labels: None, hash, tables, preparation: None })
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether rows are pictures, whose bytes are scaled.
+    pub fn is_pictures(&self) -> bool {
+        !matches!(self.rows, Rows::Floats(_))
+    }
+
+    /// Numbers in a row.
+    pub fn row_len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Number of classes: one more than the largest, or the labels' number; `None` for numbers.
+    pub fn classes(&self) -> Option<usize> {
+        let Targets::Classes(classes) = &self.targets else { return None };
+        let largest = classes.iter().copied().max().and_then(|class| usize::try_from(class).ok());
+        let named = self.labels.as_ref().map_or(0, Vec::len);
+        Some(largest.map_or(0, |class| class + 1).max(named))
+    }
+
+    /// Rows of each class.
+    pub fn by_class(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes().unwrap_or_default()];
+        if let Targets::Classes(classes) = &self.targets {
+            for class in classes.iter().filter_map(|class| usize::try_from(*class).ok()) {
+                if let Some(count) = counts.get_mut(class) {
+                    *count += 1;
+                }
+            }
+        }
+        counts
+    }
+
+    /// Mean and standard deviation of the bytes of each channel, divided by 255; `None` for other rows.
+    pub fn statistics(&self) -> Option<Scaling> {
+        let Rows::Bytes(bytes) = &self.rows else { return None };
+        let channels = self.tables.len();
+        let place = self.row_len() / channels;
+        let mut histograms = vec![[0u64; 256]; channels];
+        for (channel, plane) in bytes.chunks_exact(place).enumerate() {
+            let histogram = &mut histograms[channel % channels];
+            for byte in plane {
+                histogram[usize::from(*byte)] += 1;
+            }
+        }
+        let mut scaling = Scaling { mean: Vec::new(), std: Vec::new() };
+        for histogram in histograms {
+            let count: f64 = histogram.iter().map(|count| *count as f64).sum();
+            let moment = |power: i32| {
+                let sum: f64 =
+                    (0..256).map(|byte| histogram[byte] as f64 * (byte as f64 / 255.0).powi(power)).sum();
+                sum / count
+            };
+            let (mean, square) = (moment(1), moment(2));
+            let std = (square - mean * mean).max(0.0).sqrt();
+            scaling.mean.push(rounded(mean));
+            scaling.std.push(if std > 1e-6 { rounded(std) } else { 1.0 });
+        }
+        Some(scaling)
+    }
+
+    /// Says what bytes become.
+    ///
+    /// # Errors
+    /// Another number of channels.
+    pub fn scale(&mut self, scaling: &Scaling) -> Result<(), Error> {
+        if scaling.mean.len() != self.tables.len() || scaling.std.len() != self.tables.len() {
+            return Err(Error::Input {
+                place: self.name.clone(),
+                problem: format!(
+                    "it has {} channels, and the scaling is of {}",
+                    self.tables.len(),
+                    scaling.mean.len()
+                ),
+            });
+        }
+        for ((table, mean), std) in self.tables.iter_mut().zip(&scaling.mean).zip(&scaling.std) {
+            *table = (0..256u16).map(|byte| (f32::from(byte) / 255.0 - mean) / std).collect();
+        }
+        Ok(())
+    }
+
+    /// Says how picture files are prepared, for rows of files.
+    pub fn prepare(&mut self, preparation: ImageInput) {
+        self.preparation = Some(preparation);
+    }
+
+    /// What a black pixel becomes in each channel; 0 for rows of numbers.
+    pub fn black(&self) -> Vec<f32> {
+        if self.is_pictures() {
+            self.tables.iter().map(|table| table[0]).collect()
+        } else {
+            vec![0.0; self.tables.len()]
+        }
+    }
+
+    /// Writes row `index` to `out`, which has [`Dataset::row_len`] places.
+    ///
+    /// # Errors
+    /// Files that cannot be read or decoded, or do not have the shape.
+    ///
+    /// # Panics
+    /// Where there is no such row, or `out` has another length.
+    pub fn read(&self, index: usize, out: &mut [f32]) -> Result<(), Error> {
+        let size = self.row_len();
+        match &self.rows {
+            Rows::Floats(floats) => out.copy_from_slice(&floats[index * size..(index + 1) * size]),
+            Rows::Bytes(bytes) => {
+                let row = &bytes[index * size..(index + 1) * size];
+                let place = size / self.tables.len();
+                let planes = row.chunks_exact(place).zip(out.chunks_exact_mut(place));
+                for ((bytes, out), table) in planes.zip(&self.tables) {
+                    for (out, byte) in out.iter_mut().zip(bytes) {
+                        *out = table[usize::from(*byte)];
+                    }
+                }
+            }
+            Rows::Files(files) => self.decode(&files[index], out)?,
+        }
+        Ok(())
+    }
+
+    fn decode(&self, path: &Path, out: &mut [f32]) -> Result<(), Error> {
+        let place = path.display().to_string();
+        let preparation = self.preparation.as_ref().ok_or_else(|| Error::Setting {
+            name: "data".to_owned(),
+            problem: "nothing says how pictures become the network's input".to_owned(),
+        })?;
+        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let (values, _) = preparation.apply(&place, &photograph::decode(&place, &bytes)?)?;
+        if values.shape() != self.shape {
+            return Err(Error::Input {
+                place,
+                problem: format!("it becomes {:?}, and the network takes {:?}", values.shape(), self.shape),
+            });
+        }
+        out.iter_mut().zip(values.iter()).for_each(|(out, value)| *out = *value);
+        Ok(())
+    }
+
+    /// Some of the rows, in the order given.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    #[must_use]
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        let size = self.row_len();
+        let rows = match &self.rows {
+            Rows::Bytes(bytes) => {
+                Rows::Bytes(indices.iter().flat_map(|i| &bytes[i * size..(i + 1) * size]).copied().collect())
+            }
+            Rows::Floats(floats) => Rows::Floats(
+                indices.iter().flat_map(|i| &floats[i * size..(i + 1) * size]).copied().collect(),
+            ),
+            Rows::Files(files) => Rows::Files(indices.iter().map(|i| files[*i].clone()).collect()),
+        };
+        let targets = match &self.targets {
+            Targets::Classes(classes) => Targets::Classes(indices.iter().map(|i| classes[*i]).collect()),
+            Targets::Numbers(numbers) => Targets::Numbers(numbers.select(ndarray::Axis(0), indices)),
+        };
+        Self { rows, targets, ..self.clone_without_rows() }
+    }
+
+    fn clone_without_rows(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            rows: Rows::Floats(Vec::new()),
+            targets: Targets::Classes(Vec::new()),
+            shape: self.shape.clone(),
+            labels: self.labels.clone(),
+            hash: self.hash.clone(),
+            tables: self.tables.clone(),
+            preparation: self.preparation.clone(),
+        }
+    }
+}
+
+/// To six digits, as people write such numbers; what is written into a file is then what was used.
+fn rounded(value: f64) -> f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "a rounded share of 255")]
+    let value = ((value * 1e6).round() / 1e6) as f32;
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_scaled_by_channel() {
+        let rows = Rows::Bytes(vec![0, 255, 51, 51, 255, 0, 102, 102]);
+        let mut data =
+            Dataset::new("d", rows, Targets::Classes(vec![0, 1]), vec![2, 1, 2], String::new()).unwrap();
+        let scaling = data.statistics().unwrap();
+        assert_eq!(scaling.mean, [0.5, 0.3]);
+        assert_eq!(scaling.std, [0.5, 0.1]);
+        data.scale(&scaling).unwrap();
+        let mut row = [0.0; 4];
+        data.read(1, &mut row).unwrap();
+        assert!(
+            row.iter().zip([1.0, -1.0, 1.0, 1.0]).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6),
+            "{row:?}"
+        );
+        assert_eq!(data.classes(), Some(2));
+        let part = data.subset(&[1]);
+        part.read(0, &mut row).unwrap();
+        assert!((row[0] - 1.0).abs() < 1e-6 && part.len() == 1);
+    }
+
+    #[test]
+    fn rows_and_targets_are_as_many() {
+        let told =
+            |rows, targets| Dataset::new("d", rows, targets, vec![2], String::new()).unwrap_err().to_string();
+        let classes = |count: i64| Targets::Classes((0..count).collect());
+        assert_eq!(told(Rows::Floats(vec![0.0; 4]), classes(3)), "d: 2 rows found, and 3 targets");
+        assert_eq!(told(Rows::Floats(Vec::new()), classes(0)), "d: it holds no rows");
+    }
+}

@@ -1,0 +1,138 @@
+//! Rows and targets in `.npz` files, and in pairs of `.npy` files.
+//!
+//! Rows are called `x`, `input`, `inputs`, `images`, `data` or `features`, targets `y`, `target`, `targets`, `label` or
+//! `labels`; with `_train` or `_test` (also in front) the file holds both parts. Bytes are pictures, `[n, h, w]`,
+//! `[n, h, w, 1 or 3]` or `[n, 1 or 3, h, w]`; other numbers are taken as they are.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use ndarray::Array2;
+use pellucid::npy::{Npy, decode, decode_npz, is_npy, is_npz};
+use pellucid::{Array, Error};
+use pellucid_graph::ElementType;
+
+use crate::dataset::{Dataset, Rows, Targets};
+use crate::open::{Part, hash_of, read_whole};
+
+const ROWS: [&str; 7] = ["x", "input", "inputs", "images", "data", "features", "image"];
+const TARGETS: [&str; 6] = ["y", "target", "targets", "label", "labels", "classes"];
+
+/// Largest sum of the arrays of a file once unpacked, in bytes.
+const MOST_BYTES: u64 = 8 << 30;
+
+/// Reads one part of a file; `targets` names another file of targets, where rows stand alone.
+///
+/// # Errors
+/// Files that are no NPY or NPZ, that lack rows or targets, or whose arrays do not fit each other. `None` where the
+/// file does not hold the part.
+pub fn read(path: &Path, targets: Option<&Path>, part: Part) -> Result<Option<Dataset>, Error> {
+    let place = path.display().to_string();
+    let bytes = read_whole(path)?;
+    let hash = hash_of([bytes.as_slice()]);
+    if is_npy(&bytes) {
+        let Some(targets) = targets else {
+            return Err(Error::Input {
+                place,
+                problem: "it holds rows alone; give their targets with --targets, or an .npz of both"
+                    .to_owned(),
+            });
+        };
+        if part == Part::Test {
+            return Ok(None);
+        }
+        let rows = decode(&place, &Bytes::from(bytes))?;
+        let told = targets.display().to_string();
+        let given = read_whole(targets)?;
+        let hash = format!("{hash}+{}", hash_of([given.as_slice()]));
+        return dataset(&place, &rows, &decode(&told, &Bytes::from(given))?, hash).map(Some);
+    }
+    if !is_npz(&bytes) {
+        return Err(Error::Input { place, problem: "it is neither NPY nor NPZ".to_owned() });
+    }
+    let arrays = decode_npz(&place, &bytes, MOST_BYTES)?;
+    let names = || arrays.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let found = |wanted: &[&str]| {
+        wanted.iter().find_map(|stem| {
+            let spelled = part.spellings(stem);
+            arrays.iter().find(|(name, _)| spelled.iter().any(|known| known == name)).map(|(_, array)| array)
+        })
+    };
+    match (found(&ROWS), found(&TARGETS)) {
+        (Some(rows), Some(targets)) => dataset(&place, rows, targets, hash).map(Some),
+        (None, None) if part == Part::Test => Ok(None),
+        (rows, _) => Err(Error::Input {
+            place,
+            problem: format!(
+                "it has no {}, such as {:?}; it has {}",
+                if rows.is_none() { "rows" } else { "targets" },
+                if rows.is_none() { ROWS[0] } else { TARGETS[0] },
+                names()
+            ),
+        }),
+    }
+}
+
+fn dataset(place: &str, rows: &Npy, targets: &Npy, hash: String) -> Result<Dataset, Error> {
+    let wrong = |problem: String| Error::Input { place: place.to_owned(), problem };
+    let shape = rows.array.shape().to_vec();
+    let Some((_, sizes)) = shape.split_first() else {
+        return Err(wrong("its rows are one number, expected an axis of rows".to_owned()));
+    };
+    let targets = of_targets(place, &targets.array)?;
+    let (rows, shape) = if rows.element == ElementType::U8 {
+        let (pictures, shape) = pictures(place, &rows.array, sizes)?;
+        (Rows::Bytes(pictures), shape)
+    } else {
+        let values: Vec<f32> = rows.array.to_f32().iter().copied().collect();
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            let row = at / sizes.iter().product::<usize>().max(1);
+            return Err(wrong(format!("row {row} holds a number that is not finite")));
+        }
+        (Rows::Floats(values), sizes.to_vec())
+    };
+    Dataset::new(place, rows, targets, shape, hash)
+}
+
+/// Bytes with channels first.
+fn pictures(place: &str, array: &Array, sizes: &[usize]) -> Result<(Vec<u8>, Vec<usize>), Error> {
+    let wrong = |problem: String| Error::Input { place: place.to_owned(), problem };
+    let byte = |value: &i64| u8::try_from(*value).unwrap_or(u8::MAX);
+    let Some(array) = array.as_i64() else { return Err(wrong("its pictures are no bytes".to_owned())) };
+    match sizes {
+        [columns] => Ok((array.iter().map(byte).collect(), vec![1, 1, *columns])),
+        [height, width] => Ok((array.iter().map(byte).collect(), vec![1, *height, *width])),
+        [channels @ (1 | 3), height, width] => {
+            Ok((array.iter().map(byte).collect(), vec![*channels, *height, *width]))
+        }
+        [height, width, channels @ (1 | 3)] => {
+            let moved = array.view().permuted_axes(ndarray::IxDyn(&[0, 3, 1, 2]));
+            Ok((moved.iter().map(byte).collect(), vec![*channels, *height, *width]))
+        }
+        _ => Err(wrong(format!(
+            "its bytes have the sizes {sizes:?} a row, expected pictures: [h, w], [h, w, 1 or 3] or [1 or 3, h, w]"
+        ))),
+    }
+}
+
+fn of_targets(place: &str, array: &Array) -> Result<Targets, Error> {
+    let wrong = |problem: String| Error::Input { place: place.to_owned(), problem };
+    let shape = array.shape().to_vec();
+    match (array, shape.as_slice()) {
+        (Array::I64(classes), [_] | [_, 1]) => Ok(Targets::Classes(classes.iter().copied().collect())),
+        (Array::Bool(classes), [_]) => {
+            Ok(Targets::Classes(classes.iter().map(|class| i64::from(*class)).collect()))
+        }
+        (numbers, [rows, ..]) if *rows > 0 => {
+            let outputs = shape[1..].iter().product();
+            let values: Vec<f32> = numbers.to_f32().iter().copied().collect();
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(wrong("a target is not finite".to_owned()));
+            }
+            Array2::from_shape_vec((*rows, outputs), values)
+                .map(Targets::Numbers)
+                .map_err(|error| wrong(error.to_string()))
+        }
+        _ => Err(wrong(format!("its targets have the shape {shape:?}, expected [n] or [n, outputs]"))),
+    }
+}

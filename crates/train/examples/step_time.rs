@@ -1,0 +1,78 @@
+//! Time of a training step and the most memory that the process held, of networks that `bench/training.py` builds alike.
+//!
+//!     cargo run --release -p pellucid-train --example step_time -- mlp 2 50
+//!
+//! Arguments: `mlp` or `resnet-small`, threads, steps, and `rten` or `onnxruntime`.
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement")]
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use pellucid::{Array, Engine};
+use pellucid_compile::training::{Optimizer, TrainingConfig, training_step};
+use pellucid_runtime::{Options, open};
+use pellucid_train::new::{Design, design};
+
+/// What the command is built with too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const ROWS: usize = 128;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let family = arguments.first().map_or("mlp", String::as_str);
+    let number = |at: usize, default: usize| arguments.get(at).map_or(default, |text| text.parse().unwrap());
+    let (threads, steps) = (number(1, 2), number(2, 30));
+    let engine = arguments.get(3).map_or(Engine::Rten, |name| Engine::named(name).unwrap());
+    let mlp = family == "mlp";
+    let input = if mlp { vec![784] } else { vec![1, 28, 28] };
+    let graph = design(&Design {
+        family: family.to_owned(),
+        input: input.clone(),
+        outputs: 10,
+        widths: None,
+        dropout: 0.0,
+        seed: 1,
+    })
+    .unwrap();
+    let sizes = BTreeMap::from([("n".to_owned(), i64::try_from(ROWS).unwrap())]);
+    let optimizer = if mlp { Optimizer::ADAM_W } else { Optimizer::Sgd { momentum: true, nesterov: false } };
+    let config = TrainingConfig { optimizer, ..TrainingConfig::default() };
+    let step = training_step(&graph.bind(&sizes).unwrap(), &config).unwrap();
+    let session =
+        open(&step.graph, &Options { engine, threads: Some(threads), ..Options::default() }).unwrap();
+    let shape = [&[ROWS], input.as_slice()].concat();
+    let values = (0..shape.iter().product()).map(|k: usize| ((k * 31 % 101) as f32 - 50.0) / 50.0).collect();
+    let x = Array::from_f32(&shape, values).unwrap();
+    let targets = (0..ROWS).map(|row| i64::try_from(row % 10).unwrap()).collect();
+    let targets = Array::from_i64(&[ROWS], targets).unwrap();
+    let scalar = |value: f32| Array::from_f32(&[], vec![value]).unwrap();
+    let (rate, momentum) = (scalar(1e-3), scalar(0.9));
+    let mut state: Vec<Array> = step.state.iter().map(|carried| Array::from_tensor(&carried.start)).collect();
+    let mut wanted = vec![step.loss.as_str()];
+    wanted.extend(step.state.iter().map(|carried| carried.updated.as_str()));
+    let mut times = Vec::new();
+    let mut loss = 0.0;
+    for _ in 0..steps + 3 {
+        let began = Instant::now();
+        let mut fed: Vec<(&str, &Array)> =
+            vec![("input", &x), (&step.targets, &targets), (&step.learning_rate, &rate)];
+        fed.extend(step.momentum.as_ref().map(|name| (name.as_str(), &momentum)));
+        fed.extend(step.state.iter().zip(&state).map(|(carried, array)| (carried.input.as_str(), array)));
+        let mut results = session.run(&fed, &wanted).unwrap().into_iter();
+        loss = results.next().unwrap().to_f64().sum();
+        state = results.collect();
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    let mut times = times.split_off(3);
+    times.sort_by(f64::total_cmp);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default().trim();
+    println!(
+        "{} {family} on {threads} threads: median {:.2} ms, least {:.2} ms a step of {ROWS}; peak {peak}; loss {loss:.4}",
+        engine.name(),
+        times[times.len() / 2],
+        times[0]
+    );
+}

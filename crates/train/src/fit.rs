@@ -1,0 +1,263 @@
+//! Model and data brought together: whose rows are fed to which input, and how bytes become its numbers.
+
+use std::collections::BTreeMap;
+
+use pellucid::description::Description;
+use pellucid::preprocessing::{Color, ImageInput, Layout};
+use pellucid::{Error, Labels, Model};
+use pellucid_compile::score;
+use pellucid_compile::training::untied;
+use pellucid_data::{Dataset, Scaling, Source, Targets, open, split};
+use pellucid_graph::{Dim, ElementType, Graph, display_shape};
+
+use crate::settings::{LossName, Settings};
+
+/// What is trained, on what.
+pub(crate) struct Fitted {
+    /// The model, every layer with weights of its own.
+    pub(crate) graph: Graph,
+    /// Name of the input that takes the rows.
+    pub(crate) input: String,
+    /// Sizes of a row of that input.
+    pub(crate) shape: Vec<usize>,
+    /// Sizes that the data gives to the input's symbols, the number of rows left out.
+    pub(crate) sizes: BTreeMap<String, i64>,
+    /// The symbol of the number of rows; `None` where it is fixed.
+    pub(crate) rows: Option<String>,
+    /// Rows to learn from.
+    pub(crate) train: Dataset,
+    /// Rows held out.
+    pub(crate) validation: Option<Dataset>,
+    /// Rows to measure on in the end.
+    pub(crate) test: Option<Dataset>,
+    /// What is minimised.
+    pub(crate) loss: LossName,
+    /// Classes, or outputs.
+    pub(crate) outputs: usize,
+    /// How the trained model is to be used.
+    pub(crate) description: Description,
+    /// What should be known.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Opens the data, and says how it is fed to the model.
+pub(crate) fn fit(model: &Model, settings: &Settings) -> Result<Fitted, Error> {
+    let mut notes = Vec::new();
+    let untied = untied(model.graph(), settings.sharing())?;
+    for (name, copies) in &untied.separated {
+        notes.push(format!(
+            "the file holds {name} once for several layers: {} more got weights of their own",
+            copies.len()
+        ));
+    }
+    for name in &untied.shared {
+        notes.push(format!("layers share {name}: it stays one weight"));
+    }
+    let graph = untied.graph;
+    let [input] = graph.inputs() else {
+        return Err(Error::Model {
+            place: model.name().to_owned(),
+            problem: format!("it has {} inputs; a network of one is trained", graph.inputs().len()),
+        });
+    };
+    let input = graph.value(*input).clone();
+    if input.element != Some(ElementType::F32) {
+        return Err(Error::Model {
+            place: model.name().to_owned(),
+            problem: format!("input {:?} takes no float32, and rows are float32", input.name),
+        });
+    }
+    let wanted = input.shape.clone().unwrap_or_default();
+    let known: Vec<usize> = wanted.iter().skip(1).filter_map(Dim::size).collect();
+    let opened = open(&Source {
+        data: settings.data.path.clone(),
+        test: settings.data.test.clone(),
+        targets: settings.data.targets.clone(),
+        shape: known,
+        skip_broken: settings.data.skip_broken,
+    })?;
+    notes.extend(opened.notes);
+    let mut whole = opened.train;
+    let mut test = opened.test;
+    if let Some(rows) = settings.data.rows.filter(|rows| *rows < whole.len()) {
+        let share = 1.0 - rows as f64 / whole.len() as f64;
+        let kept = split(&whole, share, settings.seed ^ 0x0f0f).train;
+        whole = whole.subset(&kept);
+    }
+    let (mut train, mut validation) = (whole.clone(), None);
+    if settings.data.validation > 0.0 {
+        let parts = split(&whole, settings.data.validation, settings.seed);
+        if !parts.held_out.is_empty() && !parts.train.is_empty() {
+            train = whole.subset(&parts.train);
+            validation = Some(whole.subset(&parts.held_out));
+        }
+    }
+    let (shape, sizes) = sizes(&input, &train)?;
+    let rows = wanted.first().and_then(Dim::as_symbol).map(ToOwned::to_owned);
+    let mut description = model.description().clone();
+    let image = description.preprocessing.get(&input.name).cloned();
+    if let Some(scaling) = scaling(image.as_ref(), &train) {
+        for data in [Some(&mut train), validation.as_mut(), test.as_mut()].into_iter().flatten() {
+            data.scale(&scaling)?;
+        }
+        if image.is_none()
+            && let Some(image) = described(&shape, &scaling)
+        {
+            description.preprocessing.insert(input.name.clone(), image);
+        }
+    }
+    if let Some(image) = image {
+        for data in [Some(&mut train), validation.as_mut(), test.as_mut()].into_iter().flatten() {
+            data.prepare(image.clone());
+        }
+    }
+    let scored = score::find(&graph, settings.output.as_deref())?;
+    let outputs = scored.classes.unwrap_or(1);
+    let loss = loss(model, settings, &train, outputs)?;
+    if description.labels.is_none()
+        && let Some(labels) = &train.labels
+    {
+        description.labels = Some(Labels::new(labels.clone())?.into());
+    }
+    Ok(Fitted {
+        input: input.name,
+        graph,
+        shape,
+        sizes,
+        rows,
+        train,
+        validation,
+        test,
+        loss,
+        outputs,
+        description,
+        notes,
+    })
+}
+
+/// Sizes of a row of the input, and what its symbols stand for.
+fn sizes(
+    input: &pellucid_graph::Value,
+    data: &Dataset,
+) -> Result<(Vec<usize>, BTreeMap<String, i64>), Error> {
+    let wanted = input.shape.clone().unwrap_or_default();
+    let behind = wanted.get(1..).unwrap_or_default();
+    let mut sizes = BTreeMap::new();
+    let mut shape: Vec<usize> = Vec::new();
+    let alike = behind.len() == data.shape.len();
+    for (at, dim) in behind.iter().enumerate() {
+        let size = match (dim.size(), dim.as_symbol()) {
+            (Some(size), _) => Some(size),
+            (None, Some(symbol)) if alike => {
+                sizes.insert(symbol.to_owned(), i64::try_from(data.shape[at]).unwrap_or(i64::MAX));
+                Some(data.shape[at])
+            }
+            _ => None,
+        };
+        shape.extend(size);
+    }
+    let product: usize = shape.iter().product();
+    // A row of pixels is a picture without its shape, and the other way round; other shapes are a mistake.
+    let flat = shape.len() == 1 || data.shape.len() == 1;
+    let fits = shape.len() == behind.len() && product == data.row_len() && (shape == data.shape || flat);
+    if fits {
+        return Ok((shape, sizes));
+    }
+    Err(Error::Input {
+        place: data.name.clone(),
+        problem: format!(
+            "a row has the sizes {:?}, and the model's input {:?} takes {}",
+            data.shape,
+            input.name,
+            display_shape(&wanted)
+        ),
+    })
+}
+
+/// What the model says of bytes, or else what brings the data to mean 0 and deviation 1.
+fn scaling(image: Option<&ImageInput>, data: &Dataset) -> Option<Scaling> {
+    let own = data.statistics()?;
+    let Some(image) = image else { return Some(own) };
+    let of = |list: &[f32], channel: usize, default: f32| {
+        list.get(channel).or_else(|| list.first().filter(|_| list.len() == 1)).copied().unwrap_or(default)
+    };
+    let [low, high] = image.range.unwrap_or([0.0, 255.0]);
+    let mut scaling = Scaling { mean: Vec::new(), std: Vec::new() };
+    for channel in 0..own.mean.len() {
+        let scale = of(&image.scale, channel, 1.0) / of(&image.std, channel, 1.0);
+        scaling.mean.push((of(&image.mean, channel, 0.0) - low) / (high - low));
+        scaling.std.push(1.0 / (scale * (high - low)));
+    }
+    Some(scaling)
+}
+
+/// The preparation of pictures that does what `scaling` did.
+fn described(shape: &[usize], scaling: &Scaling) -> Option<ImageInput> {
+    let [channels, height, width] = shape else { return None };
+    let color = match channels {
+        1 => Color::Gray,
+        3 => Color::Rgb,
+        _ => return None,
+    };
+    let side = |size: &usize| u32::try_from(*size).ok();
+    let mut image = ImageInput {
+        layout: Layout::Nchw,
+        color,
+        range: Some([0.0, 1.0]),
+        mean: scaling.mean.clone(),
+        std: scaling.std.clone(),
+        ..ImageInput::default()
+    };
+    image.set("resize", &format!("{}x{}", side(height)?, side(width)?)).ok()?;
+    Some(image)
+}
+
+/// What is minimised: what was said, or what the targets are.
+fn loss(model: &Model, settings: &Settings, data: &Dataset, outputs: usize) -> Result<LossName, Error> {
+    let wrong = |problem: String| Error::Input { place: data.name.clone(), problem };
+    let found = match &data.targets {
+        Targets::Classes(_) if outputs > 1 => LossName::CrossEntropy,
+        Targets::Classes(_) => {
+            return Err(wrong(format!(
+                "its targets are classes, and {} gives one number a row; give the targets as floats to predict them",
+                model.name()
+            )));
+        }
+        Targets::Numbers(numbers) => {
+            if numbers.ncols() != outputs {
+                return Err(wrong(format!(
+                    "it has {} targets a row, and {} gives {outputs}",
+                    numbers.ncols(),
+                    model.name()
+                )));
+            }
+            let labels =
+                numbers.iter().all(|value| value.abs() < f32::EPSILON || (value - 1.0).abs() < f32::EPSILON);
+            if labels { LossName::BinaryCrossEntropy } else { LossName::Mse }
+        }
+    };
+    let loss = settings.loss.unwrap_or(found);
+    let of_classes = matches!(data.targets, Targets::Classes(_));
+    if of_classes != (loss == LossName::CrossEntropy) {
+        return Err(Error::Setting {
+            name: "loss".to_owned(),
+            problem: if of_classes {
+                "the targets are classes: expected cross-entropy".to_owned()
+            } else {
+                "the targets are numbers: expected binary-cross-entropy, mse or huber".to_owned()
+            },
+        });
+    }
+    if let Targets::Classes(classes) = &data.targets {
+        let outside = |class: &i64| usize::try_from(*class).map_or(true, |class| class >= outputs);
+        if let Some(row) = classes.iter().position(outside) {
+            return Err(wrong(format!(
+                "row {row} is of class {}, and {} has {outputs} classes, 0 to {}",
+                classes[row],
+                model.name(),
+                outputs - 1
+            )));
+        }
+    }
+    Ok(loss)
+}

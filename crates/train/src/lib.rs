@@ -1,0 +1,22 @@
+//! Training: from a model and data to a trained model, by steps that the explanation compiler made.
+//!
+//! [`train`] runs a [`TrainingStep`](pellucid_compile::TrainingStep) over batches, keeps checkpoints from which a killed
+//! run goes on to the same bits, and says in words what goes wrong. [`new`] designs networks. Derivatives, losses and
+//! optimizers are the compiler's; nothing here computes them.
+
+pub mod checkpoint;
+mod fit;
+mod measure;
+pub mod new;
+mod record;
+mod run;
+pub mod schedule;
+pub mod settings;
+pub mod watch;
+
+pub use checkpoint::{Checkpoint, Epoch};
+pub use measure::Measured;
+pub use run::{Outcome, resume, train};
+pub use schedule::Schedule;
+pub use settings::Settings;
+pub use watch::{Moment, Quiet, Watcher};
