@@ -20,7 +20,7 @@ use crate::walk::walk;
 pub enum Objective {
     /// The score of a class, or of one less another.
     Score(Target),
-    /// What the answer costs, given the right one: −log softmax(logits)[label] where there are two classes or more, else
+    /// What the answer costs, given the right one: −log `softmax(logits)[label]` where there are two classes or more, else
     /// the mean square of the difference from the right number.
     Loss,
 }

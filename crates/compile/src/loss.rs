@@ -9,7 +9,7 @@ use crate::build::{Keep, Var};
 use crate::error::Result;
 use crate::score::one_hot;
 
-/// −log softmax(y)[label] of each row, `[n]`, of logits `[n, classes]` and labels int64 `[n]`.
+/// −log `softmax(y)[label]` of each row, `[n]`, of logits `[n, classes]` and labels int64 `[n]`.
 ///
 /// A label that is no class counts as a row of loss 0. A class of logit −∞ that is not the label costs nothing.
 ///

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use ndarray::ArrayD;
 use pellucid::npy::read_arrays;
@@ -97,7 +98,7 @@ fn check(engine: Engine, tolerance: impl Fn(&Variant) -> f64) {
                 checked += 1;
                 worst = worst.max(far);
                 if far > tolerance(variant) {
-                    wrong += &format!("{} {key}: {far:.1e}\n", variant.file);
+                    let _ = writeln!(wrong, "{} {key}: {far:.1e}", variant.file);
                 }
             }
         }

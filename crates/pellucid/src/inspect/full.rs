@@ -35,6 +35,9 @@ pub struct FullNeuron {
     pub delta: Option<f64>,
 }
 
+/// What a model is judged by, `loss` or `score`, and what that is.
+pub type ByAndValue = (&'static str, f64);
+
 /// The neurons of every layer of single numbers on `example`, one row, and what the model is judged by with its value.
 ///
 /// # Errors
@@ -43,7 +46,7 @@ pub fn full(
     model: &Model,
     example: &Inputs,
     options: &InspectOptions,
-) -> Result<(Vec<FullLayer>, Option<(&'static str, f64)>), Error> {
+) -> Result<(Vec<FullLayer>, Option<ByAndValue>), Error> {
     let looked = Looked::new(model, example, options, |graph| {
         let depends = dependent(graph);
         let wanted = graph.value_ids().filter(|id| {

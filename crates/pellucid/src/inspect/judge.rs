@@ -21,7 +21,7 @@ pub enum Judge {
     /// The score of a class: the error of a value is ∂score/∂value.
     Target(TargetChoice),
     /// The loss against the right answers: the error of a value is ∂loss/∂value, of each row's own loss. The loss is
-    /// −log softmax(logits)[label], or, of a model of one number a row, the square of the difference.
+    /// −log `softmax(logits)[label]`, or, of a model of one number a row, the square of the difference.
     Loss(RightAnswers),
 }
 

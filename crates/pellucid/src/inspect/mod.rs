@@ -2,7 +2,7 @@
 //!
 //! Examples pass once, some at a time, and what is kept of them does not grow with them: counts, moments, a sketch of
 //! each distribution. Errors are derivatives from the compiler's one reverse walk
-//! ([`pellucid_compile::inside`]); nothing is differentiated here.
+//! ([`pellucid_compile::inside()`]); nothing is differentiated here.
 
 mod channels;
 mod distribution;
@@ -28,7 +28,7 @@ use crate::explain::Limits;
 pub use channels::{ChannelStatistics, InputStatistics, Reference};
 pub use distribution::{BINS, Distribution, Histogram, SHARES};
 pub use faults::{Fault, FaultKind};
-pub use full::{FullLayer, FullNeuron, full};
+pub use full::{ByAndValue, FullLayer, FullNeuron, full};
 pub use judge::{Judge, RightAnswers};
 pub use maps::{FeatureMaps, feature_maps};
 pub use pass::inspect;

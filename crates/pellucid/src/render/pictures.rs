@@ -35,13 +35,13 @@ fn put(scene: &mut Scene, (x, y): (f32, f32), side: f32, picture: &RgbImage, alt
     scene.items.push(Item::Picture { x, y, width: wide, height: high, picture: shown, alt });
 }
 
-fn titled(width: f32, title: String, below: String) -> Scene {
-    let mut scene = Scene::new(width, title.clone());
+fn titled(width: f32, title: &str, below: &str) -> Scene {
+    let mut scene = Scene::new(width, title);
     scene.height = MARGIN + 20.0;
     let most = width - 2.0 * MARGIN;
-    let title = text::fitted(&title, 18.0, Weight::SemiBold, most);
+    let title = text::fitted(title, 18.0, Weight::SemiBold, most);
     scene.text(MARGIN, scene.height, 18.0, Weight::SemiBold, Ink::Strong, title);
-    for line in text::wrapped(&below, 13.0, Weight::Regular, most) {
+    for line in text::wrapped(below, 13.0, Weight::Regular, most) {
         scene.height += 20.0;
         scene.text(MARGIN, scene.height, 13.0, Weight::Regular, Ink::Soft, line);
     }
@@ -67,7 +67,7 @@ pub(super) fn maps(found: &FeatureMaps) -> Scene {
         format!("{} channels", order.len())
     };
     let title = format!("{} of {}", found.layer, found.example);
-    let mut scene = titled(width, title, format!("{}: {shown}", found.model));
+    let mut scene = titled(width, &title, &format!("{}: {shown}", found.model));
     for line in order.chunks(across) {
         for (column, place) in line.iter().enumerate() {
             let map = &found.maps[*place];
@@ -103,7 +103,7 @@ pub(super) fn strongest(found: &Strongest) -> Scene {
     let patches = found.units.iter().flat_map(|unit| &unit.examples).any(|example| example.patch.is_some());
     let what = if patches { "the part of each that the unit sees" } else { "each example whole" };
     let below = format!("{}: the strongest of {} examples, {what}", found.model, found.rows);
-    let mut scene = titled(width, title, below);
+    let mut scene = titled(width, &title, &below);
     for unit in &found.units {
         let top = scene.height;
         let name = unit.label.clone().unwrap_or_else(|| format!("unit {}", unit.unit));
