@@ -50,16 +50,20 @@ class Rival:
 
         self.network, self.inputs, self.type = self.network.double(), self.inputs.double(), torch.float64
 
-    def rounded(self, seed):
+    def rounded(self, seed, folded):
         """The same network, every parameter off by about a rounding.
 
-        As exporters' folding of BatchNorm does: what float32 leaves of such a network is no less right.
+        As exporters' folding of BatchNorm does: what float32 leaves of such a network is no less right. For methods that
+        look for no module of it, normalisations are folded as well (`folded`): sums are then rounded as they are in the
+        file, which decides between elements of a pooling's window that are equal but for rounding.
         """
         import copy
 
         import torch
 
-        network = copy.deepcopy(self.network)
+        from torch.fx.experimental.optimization import fuse
+
+        network = fuse(self.network).requires_grad_(False) if folded else copy.deepcopy(self.network)
         generator = torch.Generator().manual_seed(seed)
         for parameter in network.parameters():
             factor = 1 + 2.0**-24 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
@@ -186,7 +190,7 @@ class Rival:
             self.double()
         network = self.network
         if command.get("rounded"):
-            self.network = self.rounded(command["rounded"])
+            self.network = self.rounded(command["rounded"], command["method"] == "deeplift")
         rows = command["rows"]
         x = self.inputs[:rows].to(memory_format=self.format)
         target = torch.tensor(command["targets"][:rows])

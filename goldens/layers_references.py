@@ -17,6 +17,8 @@ Where we and Captum part:
   `convergence` prints how fast, and fails where one of them does not.
 - A slice as a neuron selector is a sum in Captum; a unit named with fewer numbers than its layer has axes is the mean
   here, so the derivative of Captum's is divided by the number of units before it is compared.
+- NeuronConductance splits a unit's conductance by input. The split is not offered here; what it sums to is the unit's
+  conductance (`form=derivative`), and is held against it at the same points.
 - LayerIntegratedGradients leaves what bypasses the layer at the input, as here.
 """
 
@@ -112,7 +114,14 @@ def to_layer(network, method, x, target, layer, baseline):
     module = module_of(network, layer)
     forward = network
     if method == "conductance":
-        return conductance(network, x, target, layer, baseline)
+        ours = conductance(network, x, target, layer, baseline)
+        unit = None if isinstance(network, To) else alive_unit(network, x, layer)
+        if unit is not None:
+            theirs = captum.attr.NeuronConductance(network, module).attribute(
+                x, unit, baselines=baseline.expand_as(x), target=target, n_steps=STEPS, method="gausslegendre"
+            )
+            hold(f"conductance of {layer}{list(unit)}", ours[(slice(None), *unit)][:, None], theirs.detach().flatten(1).sum(1, keepdim=True))
+        return ours
     if method == "changes":
         return changes(network, x, target, layer, baseline, [0, *legendre(STEPS)[0], 1])
     a, g = at_layer(network, x, target, layer)

@@ -27,7 +27,8 @@ pub(super) const DEFINITION: Definition = Definition {
                   network without kinks 5e-3, under 1e-9 and 3e-5. By hand: f = h², h = x, from 0 to 1 is 1; from the \
                   points 0, 1/2 and 1 form=changes gives (0 + 1)/2 · 1/2 + (1 + 2)/2 · 1/2 = 1, and the earlier \
                   derivatives alone 0 · 1/2 + 1 · 1/2 = 1/2. Values sum to the score less the baseline's where everything \
-                  that the score depends on passes the layer; where not, there is no gap.",
+                  that the score depends on passes the layer; where not, there is no gap. Captum's NeuronConductance splits \
+                  a unit's value by input; form=derivative gives what that sums to, at the same points to 1e-7.",
     source: Source {
         authors: "K. Dhamdhere, M. Sundararajan, Q. Yan",
         year: 2018,
