@@ -64,6 +64,7 @@ function reveal(row) {
     open(document.getElementById('row-' + at), true);
   }
   document.querySelectorAll('#tree tr.found').forEach(other => other.classList.remove('found'));
+  found.hidden = false;
   found.classList.add('found');
   found.scrollIntoView({ block: 'center' });
 }
@@ -142,7 +143,7 @@ tree.addEventListener('click', event => {
 });
 function all(wanted) {
   for (const row of tree.tBodies[0].rows) {
-    if (row.dataset.in !== undefined) row.hidden = !wanted;
+    if (wanted || row.dataset.in !== undefined) row.hidden = !wanted;
     const button = row.querySelector('th button');
     if (button) button.setAttribute('aria-expanded', wanted);
   }

@@ -14,6 +14,9 @@ use crate::summary::{Difference, Layer, Moved, Row, Summary, Unmatched, WeightSt
 /// Levels of modules that are open at first.
 const OPEN: usize = 1;
 
+/// Rows that are shown at first at most: a browser takes seconds for tens of thousands.
+const SHOWN: usize = 500;
+
 /// Rows that are all shown at first.
 const FEW: usize = 40;
 
@@ -30,7 +33,7 @@ pub(super) fn summary(summary: &Summary) -> Result<String, Error> {
         .map(|input| format!("{} {}", input.name, input.shape.as_deref().map_or_else(String::new, shape)))
         .collect();
     let rows = if summary.rows == 1 { "one row".to_owned() } else { format!("{} rows", summary.rows) };
-    let lead = format!("{} layers, counted for {rows} of {}", summary.layers.len(), inputs.join(", "));
+    let lead = format!("{} layers, counted for {rows} of {}", count(summary.layers.len() as u64), inputs.join(", "));
     let foot = "Counted from the file alone: multiply-adds are those of convolutions and matrix products, activations those \
                 of a pass that lets go of every value after its last use.";
     Ok(Page {
@@ -176,6 +179,11 @@ fn layers(summary: &Summary) -> String {
     }
     let all = summary.parameters.trainable.max(1) as f64;
     let time: f64 = summary.profile.iter().flat_map(|profile| profile.seconds.iter().flatten()).sum();
+    let more = if summary.modules.rows.iter().skip(SHOWN).any(|row| row.depth <= OPEN) {
+        "<p class=\"soft small\">Only the first rows are shown; open all for the rest.</p>"
+    } else {
+        ""
+    };
     let few = summary.modules.rows.len() <= FEW;
     let mut rows = String::new();
     for (number, row) in summary.modules.rows.iter().enumerate() {
@@ -184,13 +192,13 @@ fn layers(summary: &Summary) -> String {
             None => Time::Unknown,
             Some(seconds) => Time::Share(to_f32(seconds / time)),
         };
-        rows += &layer(summary, number, row, all, share, few || row.depth <= OPEN);
+        rows += &layer(summary, number, row, all, share, few || (row.depth <= OPEN && number < SHOWN));
     }
     format!(
         "<section class=\"card wide\" aria-labelledby=\"layers\"><div class=\"bar\"><h2 id=\"layers\">Layers</h2>\
          <span class=\"tools\"><button type=\"button\" id=\"open-all\">Open all</button>\
          <button type=\"button\" id=\"close-all\">Close all</button></span></div>\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of layers\"><table id=\"tree\">\
+         {more}<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of layers\"><table id=\"tree\">\
          <thead><tr>{head}</tr></thead><tbody>\n{rows}</tbody></table></div></section>\n"
     )
 }

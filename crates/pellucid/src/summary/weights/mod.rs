@@ -90,9 +90,6 @@ impl Role {
     }
 }
 
-/// Quantiles that are given: smallest, 1 %, 25 %, 50 %, 75 %, 99 %, largest.
-pub(super) const QUANTILES: [f64; 7] = [0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0];
-
 /// How the numbers of a parameter are distributed. Channels are those of the output.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WeightStatistics {

@@ -2,7 +2,8 @@
 
 use pellucid_graph::{ElementType, Tensor};
 
-use super::QUANTILES;
+/// Quantiles between the smallest and the largest number.
+const INNER: [f64; 5] = [0.01, 0.25, 0.5, 0.75, 0.99];
 
 /// Bins of a histogram.
 const BINS: usize = 32;
@@ -92,6 +93,7 @@ impl Numbers {
         let mean = first.sum / count as f64;
         few.sort_unstable_by(f32::total_cmp);
         let mut ranks = (!buckets.is_empty()).then(|| Ranks::new(count, &buckets));
+        drop(buckets);
         let mut bins = Bins::new(f64::from(first.low), f64::from(first.high));
         let (mut second, mut fourth) = (0f64, 0f64);
         pieces(tensor, |piece| {
@@ -108,12 +110,13 @@ impl Numbers {
         let variance = second / count as f64;
         let kurtosis = if variance > 0.0 { fourth / count as f64 / (variance * variance) - 3.0 } else { 0.0 };
         let sorted = |share: f64| few.get(place(share, few.len() as u64)).copied().map_or(0.0, f64::from);
+        let [a, b, c, d, e] = ranks.map_or_else(|| INNER.map(sorted), |ranks| ranks.values());
         Some(Self {
             mean,
             std: variance.sqrt(),
             excess_kurtosis: kurtosis,
             sparsity: first.zeros as f64 / count as f64,
-            quantiles: ranks.map_or_else(|| QUANTILES.map(sorted), |ranks| ranks.values()),
+            quantiles: [f64::from(first.low), a, b, c, d, e, f64::from(first.high)],
             histogram: bins.counts,
             not_finite: first.not_finite,
         })
@@ -184,7 +187,7 @@ impl Bins {
 /// second among those that share the upper one.
 struct Ranks {
     /// For every quantile: upper half, and rank among those that share it.
-    wanted: [(usize, u64); QUANTILES.len()],
+    wanted: [(usize, u64); INNER.len()],
     /// For every upper half, which counts it has.
     slot: Vec<u8>,
     counts: Vec<Vec<u64>>,
@@ -194,7 +197,7 @@ impl Ranks {
     fn new(count: u64, buckets: &[u64]) -> Self {
         let mut slot = vec![0u8; BUCKETS];
         let mut counts = Vec::new();
-        let wanted = QUANTILES.map(|share| {
+        let wanted = INNER.map(|share| {
             let mut rank = u64::try_from(place(share, count)).unwrap_or(0).min(count - 1);
             let mut upper = 0;
             while rank >= buckets[upper] {
@@ -218,7 +221,7 @@ impl Ranks {
         }
     }
 
-    fn values(&self) -> [f64; QUANTILES.len()] {
+    fn values(&self) -> [f64; INNER.len()] {
         self.wanted.map(|(upper, mut rank)| {
             let counts = &self.counts[usize::from(self.slot[upper]) - 1];
             let mut lower = 0;
@@ -254,7 +257,8 @@ mod tests {
             sorted.sort_by(f32::total_cmp);
             values.extend([f32::NAN, f32::INFINITY]);
             let found = Numbers::of(&Tensor::from_f32(vec![count + 2], &values).unwrap()).unwrap();
-            for (share, value) in QUANTILES.iter().zip(found.quantiles) {
+            let shares = [&[0.0][..], &INNER, &[1.0]].concat();
+            for (share, value) in shares.iter().zip(found.quantiles) {
                 let expected = f64::from(sorted[place(*share, count as u64)]);
                 assert_eq!(value.to_bits(), expected.to_bits(), "{share} of {count}");
             }

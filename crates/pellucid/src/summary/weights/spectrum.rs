@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::numbers::part;
 
 /// Columns that are multiplied at a time, so that no copy of the whole matrix is made.
-const PANEL: usize = 512;
+const PANEL: usize = 256;
 
 /// Singular values of the matrix of output channels × inputs.
 ///
