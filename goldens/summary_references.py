@@ -7,7 +7,7 @@ modules, by torchinfo, and from the file. Fails where parameters, running statis
 by one, or where what torchinfo counts differently is not what `explained` says. Writes docs/summary_counts.md.
 
 Peak memory is that of the tensors that are alive in a forward pass of PyTorch, seen after every operator, for the
-module as it is, traced, and with its normalisations folded. Needs the packages of requirements.txt and torchinfo 1.8.0.
+module as it is, traced, and with its normalisations folded. Needs the packages of requirements.txt.
 """
 
 import argparse

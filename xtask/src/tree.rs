@@ -42,7 +42,9 @@ impl Tree {
                 return Err(format!("{}: a file's name is not UTF-8", folder.display()));
             };
             let hidden = name.starts_with('.') && name != ".ci" && name != ".cargo";
-            if hidden || ["target", "__pycache__", "corpus", "artifacts"].contains(&name.as_str()) {
+            if hidden
+                || ["target", "__pycache__", "node_modules", "corpus", "artifacts"].contains(&name.as_str())
+            {
                 continue;
             }
             let path = format!("{prefix}{name}");

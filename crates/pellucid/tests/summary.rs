@@ -171,10 +171,9 @@ fn changed(change: impl Fn(&str, usize, f32) -> f32) -> Model {
 #[test]
 fn damage_is_told_in_words() {
     let model = changed(|name, at, value| match (name, at) {
-        ("conv.weight", 27..54) => 0.0,
+        ("conv.weight", 27..54) | ("norm.running_var", 2) => 0.0,
         ("conv.weight", 54..81) => ((at - 54) as f32 * 0.7).sin() + 0.1,
         ("head.weight", 3) => 100.0,
-        ("norm.running_var", 2) => 0.0,
         ("norm.running_var", _) => 1.0,
         _ => value,
     });
@@ -274,9 +273,11 @@ fn long(nodes: usize, name: impl Fn(usize) -> String) -> Model {
     Model::from_graph("long", graph).unwrap()
 }
 
+type Naming = Box<dyn Fn(usize) -> String>;
+
 #[test]
 fn ten_thousand_layers_are_drawn_in_blocks() {
-    let names: [(usize, Box<dyn Fn(usize) -> String>); 3] = [
+    let names: [(usize, Naming); 3] = [
         (10_000, Box::new(|number| format!("n{number}"))),
         (10_000, Box::new(|number| format!("block{}.part{}.n{number}", number / 1000, number / 100))),
         (300, Box::new(|number| "</script><!--.".repeat(1000) + &number.to_string())),
@@ -286,7 +287,7 @@ fn ten_thousand_layers_are_drawn_in_blocks() {
         let start = Instant::now();
         let found = summed(&model);
         let html = String::from_utf8(rendered::html(&found).unwrap()).unwrap();
-        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
         assert_eq!(html.matches("<script").count(), 2, "the data and our own");
         assert!(rendered::Plot::Graph.svg(&found).unwrap().is_some());
     }

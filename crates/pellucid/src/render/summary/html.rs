@@ -33,7 +33,8 @@ pub(super) fn summary(summary: &Summary) -> Result<String, Error> {
         .map(|input| format!("{} {}", input.name, input.shape.as_deref().map_or_else(String::new, shape)))
         .collect();
     let rows = if summary.rows == 1 { "one row".to_owned() } else { format!("{} rows", summary.rows) };
-    let lead = format!("{} layers, counted for {rows} of {}", count(summary.layers.len() as u64), inputs.join(", "));
+    let lead =
+        format!("{} layers, counted for {rows} of {}", count(summary.layers.len() as u64), inputs.join(", "));
     let foot = "Counted from the file alone: multiply-adds are those of convolutions and matrix products, activations those \
                 of a pass that lets go of every value after its last use.";
     Ok(Page {

@@ -11,11 +11,8 @@ const BINS: usize = 32;
 /// Elements that are decoded at a time.
 const PIECE: usize = 4096;
 
-/// Tensors of at most so many elements are sorted.
-const FEW: usize = 1 << 15;
-
-/// Values of the upper half of a number's 32 bits.
-const BUCKETS: usize = 1 << 16;
+/// Bits of a number that a pass finds.
+const STEP: u32 = 11;
 
 #[derive(Debug)]
 pub(super) struct Numbers {
@@ -62,55 +59,38 @@ fn from_key(key: u32) -> f32 {
     f32::from_bits(if key >> 31 == 1 { key & !(1 << 31) } else { !key })
 }
 
-fn halves(key: u32) -> (usize, usize) {
-    let half = |bits: u32| usize::try_from(bits & 0xffff).unwrap_or(0);
-    (half(key >> 16), half(key))
-}
-
 impl Numbers {
-    /// Two passes; `None` where no number is finite.
+    /// Three passes; `None` where no number is finite.
     pub(super) fn of(tensor: &Tensor) -> Option<Self> {
         let mut first = First::default();
-        // Few are sorted.
-        let mut few: Vec<f32> = Vec::new();
-        let mut buckets = if tensor.len() > FEW { vec![0u64; BUCKETS] } else { Vec::new() };
-        pieces(tensor, |piece| {
-            for value in piece {
-                if !first.add(*value) {
-                    continue;
-                }
-                if buckets.is_empty() {
-                    few.push(*value);
-                } else {
-                    buckets[halves(key(*value)).0] += 1;
-                }
-            }
-        });
+        pieces(tensor, |piece| piece.iter().for_each(|value| first.add(*value)));
         let count = first.count;
         if count == 0 {
             return None;
         }
         let mean = first.sum / count as f64;
-        few.sort_unstable_by(f32::total_cmp);
-        let mut ranks = (!buckets.is_empty()).then(|| Ranks::new(count, &buckets));
-        drop(buckets);
         let mut bins = Bins::new(f64::from(first.low), f64::from(first.high));
         let (mut second, mut fourth) = (0f64, 0f64);
+        let mut ranks = Ranks::new(count);
         pieces(tensor, |piece| {
             for value in piece.iter().filter(|value| value.is_finite()) {
                 let square = (f64::from(*value) - mean).powi(2);
                 second += square;
                 fourth += square * square;
                 bins.add(f64::from(*value));
-                if let Some(ranks) = &mut ranks {
-                    ranks.add(key(*value));
-                }
+                ranks.add(key(*value));
             }
         });
+        ranks.finish_pass();
+        while ranks.known < u32::BITS {
+            pieces(tensor, |piece| {
+                piece.iter().filter(|value| value.is_finite()).for_each(|value| ranks.add(key(*value)));
+            });
+            ranks.finish_pass();
+        }
         let variance = second / count as f64;
         let kurtosis = if variance > 0.0 { fourth / count as f64 / (variance * variance) - 3.0 } else { 0.0 };
-        let sorted = |share: f64| few.get(place(share, few.len() as u64)).copied().map_or(0.0, f64::from);
-        let [a, b, c, d, e] = ranks.map_or_else(|| INNER.map(sorted), |ranks| ranks.values());
+        let [a, b, c, d, e] = ranks.values();
         Some(Self {
             mean,
             std: variance.sqrt(),
@@ -146,18 +126,16 @@ impl Default for First {
 }
 
 impl First {
-    /// Whether it is finite.
-    fn add(&mut self, value: f32) -> bool {
+    fn add(&mut self, value: f32) {
         if !value.is_finite() {
             self.not_finite += 1;
-            return false;
+            return;
         }
         self.count += 1;
         self.sum += f64::from(value);
         self.zeros += u64::from(value == 0.0);
         self.low = self.low.min(value);
         self.high = self.high.max(value);
-        true
     }
 }
 
@@ -183,55 +161,64 @@ impl Bins {
     }
 }
 
-/// Finds the numbers of given ranks: the upper half of each is known from a first pass, the lower one is counted in a
-/// second among those that share the upper one.
+/// Finds the numbers of given ranks bit by bit: a pass counts what the next bits are among the numbers that begin like
+/// those that are sought. Three passes know all 32 bits, and take little memory.
 struct Ranks {
-    /// For every quantile: upper half, and rank among those that share it.
-    wanted: [(usize, u64); INNER.len()],
-    /// For every upper half, which counts it has.
-    slot: Vec<u8>,
-    counts: Vec<Vec<u64>>,
+    /// For every quantile: how its number begins, and its rank among those that begin so.
+    wanted: [(u32, u64); INNER.len()],
+    /// Bits that are known.
+    known: u32,
+    /// For every beginning: how often the next bits are what.
+    counts: Vec<(u32, Vec<u64>)>,
 }
 
 impl Ranks {
-    fn new(count: u64, buckets: &[u64]) -> Self {
-        let mut slot = vec![0u8; BUCKETS];
-        let mut counts = Vec::new();
-        let wanted = INNER.map(|share| {
-            let mut rank = u64::try_from(place(share, count)).unwrap_or(0).min(count - 1);
-            let mut upper = 0;
-            while rank >= buckets[upper] {
-                rank -= buckets[upper];
-                upper += 1;
-            }
-            if slot[upper] == 0 {
-                counts.push(vec![0u64; BUCKETS]);
-                slot[upper] = u8::try_from(counts.len()).unwrap_or(0);
-            }
-            (upper, rank)
-        });
-        Self { wanted, slot, counts }
+    fn new(count: u64) -> Self {
+        let rank = |share| u64::try_from(place(share, count)).unwrap_or(0).min(count.saturating_sub(1));
+        let wanted = INNER.map(|share| (0, rank(share)));
+        Self { wanted, known: 0, counts: vec![(0, vec![0; 1 << STEP])] }
+    }
+
+    /// Bits of the next step.
+    fn step(&self) -> u32 {
+        STEP.min(u32::BITS - self.known)
     }
 
     fn add(&mut self, key: u32) {
-        let (upper, lower) = halves(key);
-        let slot = self.slot[upper];
-        if slot != 0 {
-            self.counts[usize::from(slot) - 1][lower] += 1;
+        let step = self.step();
+        let begins = if self.known == 0 { 0 } else { key >> (u32::BITS - self.known) };
+        let next = (key >> (u32::BITS - self.known - step)) & ((1 << step) - 1);
+        if let Some((_, counts)) = self.counts.iter_mut().find(|(known, _)| *known == begins) {
+            counts[usize::try_from(next).unwrap_or(0)] += 1;
+        }
+    }
+
+    /// Ends a pass.
+    fn finish_pass(&mut self) {
+        let step = self.step();
+        for (begins, rank) in &mut self.wanted {
+            let Some((_, counts)) = self.counts.iter().find(|(known, _)| known == begins) else { continue };
+            let mut next = 0;
+            while next + 1 < counts.len() && *rank >= counts[next] {
+                *rank -= counts[next];
+                next += 1;
+            }
+            *begins = *begins << step | u32::try_from(next).unwrap_or(0);
+        }
+        self.known += step;
+        self.counts.clear();
+        if self.known < u32::BITS {
+            let width = 1 << self.step();
+            for (begins, _) in self.wanted {
+                if !self.counts.iter().any(|(known, _)| *known == begins) {
+                    self.counts.push((begins, vec![0; width]));
+                }
+            }
         }
     }
 
     fn values(&self) -> [f64; INNER.len()] {
-        self.wanted.map(|(upper, mut rank)| {
-            let counts = &self.counts[usize::from(self.slot[upper]) - 1];
-            let mut lower = 0;
-            while rank >= counts[lower] {
-                rank -= counts[lower];
-                lower += 1;
-            }
-            let half = |bits: usize| u32::try_from(bits).unwrap_or(0);
-            f64::from(from_key(half(upper) << 16 | half(lower)))
-        })
+        self.wanted.map(|(key, _)| f64::from(from_key(key)))
     }
 }
 
@@ -249,7 +236,6 @@ mod tests {
 
     #[test]
     fn quantiles_are_those_of_sorting() {
-        // Fewer than are sorted, and more.
         for count in [997usize, 65_537] {
             let number = |k: usize| (k * 7919 % count) as f32 / count as f32 - 0.4;
             let mut values: Vec<f32> = (0..count).map(|k| number(k).powi(3)).collect();

@@ -82,27 +82,30 @@ fn channels_first(tensor: &Tensor, axis: usize) -> Option<Tensor> {
 
 /// The shorter side's products with itself, of a matrix that lies row by row.
 fn gram(tensor: &Tensor, rows: usize, columns: usize) -> DMatrix<f64> {
-    let side = rows.min(columns);
+    let (side, longer) = (rows.min(columns), rows.max(columns));
     let mut gram = DMatrix::zeros(side, side);
-    let part = |start: usize, count: usize| part(tensor, start, count);
-    let mut start = 0;
-    while start < rows.max(columns) {
-        let count = PANEL.min(rows.max(columns) - start);
-        let mut panel = DMatrix::zeros(side, count);
+    let mut panel = DMatrix::zeros(side, PANEL.min(longer));
+    let mut turned = panel.transpose();
+    for start in (0..longer).step_by(PANEL) {
+        let count = PANEL.min(longer - start);
+        if count < panel.ncols() {
+            panel.fill(0.0);
+        }
         if rows <= columns {
             for row in 0..rows {
-                for (column, value) in part(row * columns + start, count).into_iter().enumerate() {
+                let values = part(tensor, row * columns + start, count);
+                for (column, value) in values.into_iter().enumerate() {
                     panel[(row, column)] = f64::from(value);
                 }
             }
         } else {
             // Rows of the matrix are columns of the panel.
-            for (place, value) in panel.iter_mut().zip(part(start * columns, count * columns)) {
+            for (place, value) in panel.iter_mut().zip(part(tensor, start * columns, count * columns)) {
                 *place = f64::from(value);
             }
         }
-        gram.gemm(1.0, &panel, &panel.transpose(), 1.0);
-        start += count;
+        panel.transpose_to(&mut turned);
+        gram.gemm(1.0, &panel, &turned, 1.0);
     }
     gram
 }
