@@ -1,6 +1,7 @@
 """Draws networks, writes their ONNX files, and what PyTorch says of them in float64 and in float32.
 
     python prepare.py WORK [NAME…]
+    python prepare.py --subjects WORK [NAME…]
     python prepare.py --list
 
 `WORK/NAME/reference.npz`: `input` [8, 3, h, w] float32, `target` [8] int64 (the class of the
@@ -8,6 +9,9 @@ highest logit), `logits` [8, classes] and `gradient` [8, 3, h, w] of the target'
 `WORK/NAME/reference.json`: scales, errors of PyTorch's float32 for each row, those with other roundings of the
 parameters, versions.
 `WORK/NAME/EXPORTER[.dynamic][.unfolded].onnx`. What is there already is kept.
+
+With `--subjects` one file of a network, its normalisations left where the exporter can, and `WORK/NAME/subject.npz`:
+`input` [1, 3, h, w] float32 and `target` [1] int64, the class of its highest logit. Takes seconds a network.
 """
 
 import copy
@@ -104,7 +108,7 @@ def write_reference(folder, arrays, figures):
     )
 
 
-def prepare_torchvision(folder, spec):
+def drawn(folder, spec):
     network = spec.build()
     weights = folder / "weights.pt"
     if weights.exists():
@@ -114,13 +118,22 @@ def prepare_torchvision(folder, spec):
         torch.save(network.state_dict(), weights)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
+    return network
+
+
+def write_variants(folder, spec, network, variants):
     x = images(2, spec.size, spec.name, "example")
-    for exporter, folded, dynamic in spec.variants():
+    for exporter, folded, dynamic in variants:
         variant = exporter + ".dynamic" * dynamic + ".unfolded" * (not folded)
         file = folder / f"{variant}.onnx"
         if not file.exists() and not (folder / f"{variant}.json").exists():
             onnx.save(export(network, x if dynamic else x[:1], exporter, folded, dynamic), file)
             print(f"{spec.name}: {variant}", flush=True)
+
+
+def prepare_torchvision(folder, spec):
+    network = drawn(folder, spec)
+    write_variants(folder, spec, network, spec.variants())
     if not (folder / "reference.json").exists():
         write_reference(folder, *reference(spec.name, network, spec.size))
 
@@ -131,6 +144,21 @@ def prepare_light(folder, name):
     arrays, figures = reference(name, network, light.SIZE)
     require_same(name, model, network, arrays)
     write_reference(folder, arrays, figures)
+
+
+def write_subject(folder, spec, name):
+    """One file of a network, and a row to explain."""
+    if spec is None:
+        model, network = light.load(name)
+        onnx.save(model, folder / "file.onnx")
+        size = light.SIZE
+    else:
+        network, size = drawn(folder, spec), spec.size
+        variants = [variant for variant in spec.variants() if variant[0] == "torchscript"]
+        write_variants(folder, spec, network, [min(variants, key=lambda variant: variant[1:])])  # unfolded first
+    x = images(1, size, name, "subject")
+    target = network(x).argmax(dim=1)
+    np.savez(folder / "subject.npz", input=x.numpy(), target=target.detach().numpy())
 
 
 class LRN(OpRun):
@@ -186,7 +214,8 @@ def require_same(name, model, network, arrays):
 
 
 def main():
-    work, *names = sys.argv[1:]
+    subjects = sys.argv[1] == "--subjects"
+    work, *names = sys.argv[1 + subjects :]
     specs = {spec.name: spec for spec in SPECS}
     if work == "--list":
         print("\n".join([*specs, *light.NAMES]))
@@ -194,7 +223,10 @@ def main():
     for name in names or [*specs, *light.NAMES]:
         folder = Path(work) / name
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "ready").exists():
+        if (folder / ("subject.npz" if subjects else "ready")).exists():
+            continue
+        if subjects and (name in specs or name in light.NAMES):
+            write_subject(folder, specs.get(name), name)
             continue
         if name in specs:
             prepare_torchvision(folder, specs[name])

@@ -13,7 +13,7 @@ use pellucid::{Array, Engine, Explainer, Inputs, Model, Options, Silent, TargetC
 use pellucid_compile::methods::{Settings, find_compiled};
 use pellucid_compile::{Request, Target, program};
 use pellucid_reference::{Array as Exact, run as interpret};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
@@ -24,6 +24,9 @@ const ADDITIVE: f64 = 1e-5;
 /// The same in the interpreter, which computes in float64.
 const EXACTLY_ADDITIVE: f64 = 1e-9;
 
+/// What holds the row of a network, and the class that is explained.
+const SUBJECT: &str = "subject.npz";
+
 /// What the interpreter's run is called among the engines.
 const INTERPRETER: &str = "interpreter";
 
@@ -32,15 +35,18 @@ const FILES: [&str; 4] =
     ["torchscript.unfolded.onnx", "torchscript.dynamic.onnx", "torchscript.onnx", "file.onnx"];
 
 /// Where a network's measurements are kept. What another version of this program measured has another name.
-const RECORD: &str = "propagation.2.json";
+const RECORD: &str = "propagation.3.json";
 
 /// What was found of a method on an engine.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Run {
+    #[serde(deserialize_with = "number")]
     score: f64,
     /// Σ values.
+    #[serde(deserialize_with = "number")]
     sum: f64,
     /// Σ|values|.
+    #[serde(deserialize_with = "number")]
     absolute: f64,
     /// Score − baseline score − Σ values, where the method tells it.
     gap: Option<f64>,
@@ -48,6 +54,11 @@ struct Run {
     problem: Option<String>,
     /// For compiling, opening and two runs.
     seconds: f64,
+}
+
+/// JSON has no number that is not finite: it is written as null.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// What a file of `RECORD` holds.
@@ -91,7 +102,7 @@ fn folders(work: &Path, names: &[&str]) -> Result<Vec<PathBuf>> {
         names.iter().map(|name| work.join(name)).collect()
     };
     folders.sort();
-    folders.retain(|folder| folder.join("ready").exists());
+    folders.retain(|folder| folder.join(SUBJECT).exists());
     Ok(folders)
 }
 
@@ -122,8 +133,8 @@ struct Subject {
 impl Subject {
     fn open(folder: &Path, file: &str) -> Result<Self> {
         let arrays: BTreeMap<String, Array> =
-            npy::read_arrays(&folder.join("reference.npz"))?.into_iter().collect();
-        let array = |name: &str| arrays.get(name).ok_or_else(|| format!("reference.npz holds no {name}"));
+            npy::read_arrays(&folder.join(SUBJECT))?.into_iter().collect();
+        let array = |name: &str| arrays.get(name).ok_or_else(|| format!("{SUBJECT} holds no {name}"));
         let Array::I64(targets) = array("target")? else { return Err("targets are not int64".into()) };
         let target = targets.iter().next().copied().ok_or("there is no target")?;
         let model = Model::open(folder.join(file))?;

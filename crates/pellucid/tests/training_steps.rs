@@ -17,11 +17,11 @@ use pellucid_runtime::{Options, open};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../goldens")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../goldens/training")
 }
 
 fn index() -> Value {
-    serde_json::from_slice(&std::fs::read(folder().join("training.json")).unwrap()).unwrap()
+    serde_json::from_slice(&std::fs::read(folder().join("index.json")).unwrap()).unwrap()
 }
 
 fn numbers(value: &Value) -> Option<Vec<f64>> {
@@ -41,15 +41,14 @@ fn config(case: &Value) -> TrainingConfig {
         "mse" => Loss::MeanSquared,
         _ => Loss::Huber { delta: loss["delta"].as_f64().unwrap() },
     };
-    let optimizer = match optimizer["kind"].as_str().unwrap() {
-        "sgd" => Optimizer::Sgd {
+    let optimizer = if optimizer["kind"] == "sgd" {
+        Optimizer::Sgd {
             momentum: optimizer["momentum"] != 0.0,
             nesterov: optimizer["nesterov"].as_bool().unwrap(),
-        },
-        _ => {
-            let betas = numbers(&optimizer["betas"]).unwrap();
-            Optimizer::AdamW { beta1: betas[0], beta2: betas[1], epsilon: optimizer["eps"].as_f64().unwrap() }
         }
+    } else {
+        let betas = numbers(&optimizer["betas"]).unwrap();
+        Optimizer::AdamW { beta1: betas[0], beta2: betas[1], epsilon: optimizer["eps"].as_f64().unwrap() }
     };
     let mut rules = Vec::new();
     for (pattern, factor) in case["factors"].as_object().into_iter().flatten() {
@@ -83,7 +82,7 @@ struct Data {
 
 impl Data {
     fn read(name: &str, network: &str) -> Self {
-        let file = File::open(folder().join(format!("training.{network}.npz"))).unwrap();
+        let file = File::open(folder().join(format!("{network}.npz"))).unwrap();
         let mut arrays = NpzReader::new(file).unwrap();
         let x = arrays.by_name(&format!("{name}/x.npy")).unwrap();
         let targets = format!("{name}/targets.npy");
@@ -166,7 +165,7 @@ fn ten_steps_equal_pytorch() {
     let mut problems = Vec::new();
     for (name, case) in index["cases"].as_object().unwrap() {
         let network = case["network"].as_str().unwrap();
-        let path = folder().join(format!("training.{network}.onnx"));
+        let path = folder().join(format!("{network}.onnx"));
         let model = read_file(&path, &Limits::default()).unwrap();
         let step = training_step(&model, &config(case)).unwrap();
         let mut data = Data::read(name, network);

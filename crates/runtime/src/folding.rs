@@ -121,7 +121,7 @@ mod tests {
     fn bits_are_those_of_the_interpreter() {
         let (square, other, one) = (tensor(&[3, 4, 2], 0.0), tensor(&[3, 4, 2], 0.3), tensor(&[], 0.7));
         let back = [integers(&[-1, -1]), integers(&[i64::MIN; 2]), integers(&[0, 2]), integers(&[-1, -1])];
-        let slice = [&[square.clone()], &back[..]].concat();
+        let slice = [std::slice::from_ref(&square), &back[..]].concat();
         let cases: Vec<(&str, Vec<Tensor>)> = vec![
             ("Relu", vec![square.clone()]),
             ("Neg", vec![square.clone()]),

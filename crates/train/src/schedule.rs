@@ -114,10 +114,10 @@ fn whole(steps: f64) -> u64 {
 mod tests {
     use super::*;
 
-    /// PyTorch's schedulers step by step: `goldens/training_references.py`.
+    /// PyTorch's schedulers step by step: `goldens/training/references.py`.
     #[test]
     fn rates_are_those_of_pytorch() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../goldens/training.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../goldens/training/index.json");
         let index: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let of = |shape, warm: f64, from| Schedule {
             shape,

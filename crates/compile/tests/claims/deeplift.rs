@@ -1,4 +1,4 @@
-//! DeepLIFT: maxima by hand; RevealCancel by the paper's examples and a dense version of its formulas, its additivity over
+//! `DeepLIFT`: maxima by hand; `RevealCancel` by the paper's examples and a dense version of its formulas, its additivity over
 //! random networks, and what it refuses.
 
 use ndarray::{Array1, Array2, ArrayD, IxDyn};
@@ -124,8 +124,8 @@ fn dense(layers: &[Weights], x: &Array1<f64>, x0: &Array1<f64>) -> Array1<f64> {
                 let down: f64 = parts.iter().filter(|part| **part < 0.0).sum();
                 let (y, y0) = (relu(x[j]), relu(x0[j]));
                 let (raised, lowered) = (relu(x0[j] + up), relu(x0[j] + down));
-                let rise = ((raised - y0) + (y - lowered)) / 2.0;
-                let fall = ((lowered - y0) + (y - raised)) / 2.0;
+                let rise = f64::midpoint(raised - y0, y - lowered);
+                let fall = f64::midpoint(lowered - y0, y - raised);
                 let slope = f64::midpoint(f64::from(x[j] > 0.0), f64::from(x0[j] > 0.0));
                 let ratio = |change: f64, part: f64| if part.abs() > 1e-12 { change / part } else { slope };
                 [before[j] * ratio(rise, up), before[j] * ratio(fall, down)]
@@ -374,7 +374,8 @@ fn maxima(rectified: bool, width: usize) -> Graph {
 /// What `goldens/deeplift_references.py` shows of Captum in its `differences`.
 #[test]
 fn maxima_by_hand() {
-    let cases: [(bool, &[f64], &[f64], &[f64]); 5] = [
+    type Case = (bool, &'static [f64], &'static [f64], &'static [f64]);
+    let cases: [Case; 5] = [
         // Both windows rise from 0 to 2 by the middle.
         (false, &[0.0, 2.0, 1.0], &[0.0; 3], &[0.0, 4.0, 0.0]),
         // From 3 to 1, since the second falls.

@@ -1,16 +1,16 @@
 """Ten steps of training by PyTorch in float64, and how far its own float32 is from them.
 
-    pip install -r requirements.txt
-    python training_references.py
+    pip install -r ../requirements.txt
+    python references.py
 
-It writes `training.json`, and `training.NAME.npz` and `training.NAME.onnx` for each network, exported in float64 before
-the first step and unfolded. Every parameter and every running statistic is random.
+It writes `index.json`, and `NAME.npz` and `NAME.onnx` for each network, exported in float64 before the first step and
+unfolded. Every parameter and every running statistic is random.
 
 A case is a network, a loss, an optimizer and what else is said of the step. It holds the loss of each step, the state
 after the last one, and for every tensor the largest error of PyTorch's float32. Float32 runs of the same batches in
 other orders of rows differ by rounding alone, so that error is the largest of sixteen orders.
 
-`schedules` in `training.json` holds the learning rates of PyTorch's schedulers, step by step.
+`schedules` in `index.json` holds the learning rates of PyTorch's schedulers, step by step.
 """
 
 import copy
@@ -290,7 +290,7 @@ def main():
     nets = {}
     for name, (build, shape, seed) in NETWORKS.items():
         nets[name] = randomised(build, seed)
-        exported(nets[name], shape, HERE / f"training.{name}.onnx")
+        exported(nets[name], shape, HERE / f"{name}.onnx")
     for name, case in CASES.items():
         network, loss, optimizer, rate, said = case
         data = batches(NETWORKS[network][1], loss, sum(name.encode()))
@@ -316,8 +316,8 @@ def main():
         }
         print(f"{name:24} {losses[0]:.3f} -> {losses[-1]:.3f}  float32 {max(errors.values()):.1e}")
     for name, held in arrays.items():
-        np.savez_compressed(HERE / f"training.{name}.npz", **held)
-    (HERE / "training.json").write_text(json.dumps(index, indent=1) + "\n")
+        np.savez_compressed(HERE / f"{name}.npz", **held)
+    (HERE / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
 if __name__ == "__main__":
