@@ -1,5 +1,7 @@
 //! What the command line takes.
 
+pub(crate) mod evaluate;
+
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -81,6 +83,13 @@ pub(crate) enum Command {
         pellucid train --resume run"
     )]
     Train(Train),
+    /// Measure a model, or two side by side, on rows whose right answers are known
+    #[command(
+        after_help = "Examples:\n  pellucid evaluate run/model.onnx --data /usr/share/datasets/fashion-mnist -o report.html\n  \
+        pellucid evaluate a.onnx b.onnx --data faces/ --explain grad-cam -o report.html\n  \
+        pellucid evaluate model.onnx --data test.csv --targets price --json"
+    )]
+    Evaluate(evaluate::Evaluate),
     /// Print a model's graph with sizes
     #[command(after_help = "Example:\n  pellucid show model.onnx")]
     Show(Show),

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Coverage(coverage) => commands::coverage::run(coverage),
         Command::Methods(methods) => commands::methods::run(methods),
         Command::New(new) => commands::new::run(new),
+        Command::Evaluate(evaluate) => commands::evaluate::run(evaluate),
         Command::Train(train) => commands::train::run(train),
         Command::Inspect(inspect) => commands::inspect::run(inspect),
         Command::Summary(summary) => commands::summary::run(summary),

@@ -17,6 +17,6 @@ pub mod table;
 pub use augment::Augment;
 pub use batches::{Batch, Batches, Plan};
 pub use dataset::{Dataset, Rows, Scaling, Targets};
-pub use open::{Opened, Source, open};
+pub use open::{Opened, Part, Source, open, open_part};
 pub use pellucid::Error;
 pub use split::{Split, split};

@@ -91,6 +91,33 @@ pub fn open(source: &Source) -> Result<Opened, Error> {
     Ok(Opened { train, test, notes })
 }
 
+/// Opens the rows to measure on alone: those of `test`, or else the part of `data` that is wanted; without a wish its test
+/// part, or all of it where it has none. Says which it was: `None` for all.
+///
+/// # Errors
+/// As [`open`]; a part that the data does not have.
+pub fn open_part(
+    source: &Source,
+    wanted: Option<Part>,
+) -> Result<(Dataset, Option<Part>, Vec<String>), Error> {
+    let mut notes = Vec::new();
+    let place = source.test.as_ref().unwrap_or(&source.data);
+    let none = |what: &str| Error::Input {
+        place: place.display().to_string(),
+        problem: format!("it holds no rows {what}"),
+    };
+    if source.test.is_none() && wanted != Some(Part::Train) {
+        if let Some(data) = part(source, place, Part::Test, &mut notes)? {
+            return Ok((data, Some(Part::Test), notes));
+        }
+        if wanted.is_some() {
+            return Err(none("of a test part"));
+        }
+    }
+    let data = part(source, place, Part::Train, &mut notes)?.ok_or_else(|| none("to measure on"))?;
+    Ok((data, wanted, notes))
+}
+
 /// Both parts speak of the same rows and classes.
 fn agree(train: &Dataset, test: &mut Dataset) -> Result<(), Error> {
     let wrong = |problem: String| Error::Input { place: test.name.clone(), problem };

@@ -6,6 +6,7 @@ pub mod compare;
 pub mod compile;
 pub mod description;
 pub mod error;
+pub mod evaluate;
 pub mod explain;
 mod file;
 pub mod input;
@@ -33,6 +34,7 @@ pub use attribution::{
 pub use compare::{Compared, Comparison, Correlation, compare};
 pub use compile::{ArtefactBaseline, ArtefactOptions, CompiledModel, compile, coverage};
 pub use error::Error;
+pub use evaluate::{Answered, Answers, EvaluateOptions, Evaluation, Subject, Task, evaluate};
 pub use explain::{
     Baseline, Draws, Explainer, Limits, Options, Predictor, Progress, Silent, TargetChoice, explain, predict,
 };

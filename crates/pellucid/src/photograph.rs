@@ -22,6 +22,23 @@ pub struct Photograph {
     pub geometry: Geometry,
 }
 
+impl Photograph {
+    /// A picture that a network sees as it is, from the bytes of 1 or 3 channels one after the other; `None` where they
+    /// are not as many as the sizes say.
+    pub fn from_planes(channels: usize, height: usize, width: usize, bytes: &[u8]) -> Option<Self> {
+        let plane = height.checked_mul(width)?;
+        if !matches!(channels, 1 | 3) || plane.checked_mul(channels)? != bytes.len() {
+            return None;
+        }
+        let pixels = (0..plane)
+            .flat_map(|at| [0, 1, 2].map(|channel: usize| bytes[channel.min(channels - 1) * plane + at]))
+            .collect();
+        let (width, height) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
+        let picture = RgbImage::from_raw(width, height, pixels)?;
+        Some(Self { picture, geometry: Geometry::whole(width, height) })
+    }
+}
+
 /// Where the network's input lies on a photograph. All sizes are in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Geometry {

@@ -3,9 +3,9 @@
 //! Every name is checked before any work is done; everything is rendered before anything is written; every file
 //! appears under its name only once it is whole.
 
-mod summary;
-
+mod evaluation;
 mod inside;
+mod summary;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -49,6 +49,8 @@ impl Format {
     pub const OF_SUMMARIES: &[Self] = &[Self::Html, Self::Json, Self::Png, Self::Svg];
     /// Forms of a difference between two models.
     pub const OF_DIFFERENCES: &[Self] = &[Self::Html, Self::Json, Self::Png, Self::Svg];
+    /// Forms of an evaluation.
+    pub const OF_EVALUATIONS: &[Self] = &[Self::Html, Self::Json, Self::Png, Self::Svg];
     /// Forms of a prediction.
     pub const OF_PREDICTIONS: &[Self] = &[Self::Npz, Self::Npy, Self::Json];
 

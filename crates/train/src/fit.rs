@@ -136,7 +136,7 @@ pub(crate) fn fit(model: &Model, settings: &Settings) -> Result<Fitted, Error> {
 }
 
 /// Sizes of a row of the input, and what its symbols stand for.
-fn sizes(
+pub(crate) fn sizes(
     input: &pellucid_graph::Value,
     data: &Dataset,
 ) -> Result<(Vec<usize>, BTreeMap<String, i64>), Error> {
@@ -175,7 +175,7 @@ fn sizes(
 }
 
 /// What the model says of bytes, or else what brings the data to mean 0 and deviation 1.
-fn scaling(image: Option<&ImageInput>, data: &Dataset) -> Option<Scaling> {
+pub(crate) fn scaling(image: Option<&ImageInput>, data: &Dataset) -> Option<Scaling> {
     let own = data.statistics()?;
     let Some(image) = image else { return Some(own) };
     let of = |list: &[f32], channel: usize, default: f32| {

@@ -2,8 +2,9 @@
 //!
 //! [`train`] runs a [`TrainingStep`](pellucid_compile::TrainingStep) over batches, keeps checkpoints from which a killed
 //! run goes on to the same bits, and says in words what goes wrong. [`new`] designs networks. Derivatives, losses and
-//! optimizers are the compiler's; nothing here computes them.
+//! optimizers are the compiler's; nothing here computes them. [`Known`] rows are what a model is measured on.
 
+mod answered;
 pub mod checkpoint;
 mod fit;
 mod measure;
@@ -14,8 +15,10 @@ pub mod schedule;
 pub mod settings;
 pub mod watch;
 
+pub use answered::{Asked, Known};
 pub use checkpoint::{Checkpoint, Epoch};
 pub use measure::Measured;
+pub use pellucid_data::Part;
 pub use run::{Outcome, resume, train};
 pub use schedule::Schedule;
 pub use settings::Settings;

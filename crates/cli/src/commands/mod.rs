@@ -4,6 +4,7 @@ pub(crate) mod compare;
 pub(crate) mod compile;
 pub(crate) mod coverage;
 pub(crate) mod demo;
+pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod methods;

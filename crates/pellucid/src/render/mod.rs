@@ -2,6 +2,7 @@
 
 mod cividis;
 pub mod colour;
+pub mod evaluation;
 #[cfg(test)]
 pub(crate) mod example;
 mod figure;
