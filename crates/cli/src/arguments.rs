@@ -1,6 +1,7 @@
 //! What the command line takes.
 
 pub(crate) mod evaluate;
+pub(crate) mod package;
 
 use std::path::PathBuf;
 
@@ -90,6 +91,11 @@ pub(crate) enum Command {
         pellucid evaluate model.onnx --data test.csv --targets price --json"
     )]
     Evaluate(evaluate::Evaluate),
+    /// Write one ONNX file that takes pictures as they are decoded and gives probabilities, checked against the model
+    #[command(
+        after_help = "Example:\n  pellucid package run/model.onnx -o shipped.onnx --explain grad-cam --examples shipped"
+    )]
+    Package(package::Package),
     /// Print a model's graph with sizes
     #[command(after_help = "Example:\n  pellucid show model.onnx")]
     Show(Show),

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Coverage(coverage) => commands::coverage::run(coverage),
         Command::Methods(methods) => commands::methods::run(methods),
         Command::New(new) => commands::new::run(new),
+        Command::Package(package) => commands::package::run(package),
         Command::Evaluate(evaluate) => commands::evaluate::run(evaluate),
         Command::Train(train) => commands::train::run(train),
         Command::Inspect(inspect) => commands::inspect::run(inspect),

@@ -148,3 +148,32 @@ fn what_cannot_be_measured_is_told() {
     let told = refused(path, &["evaluate", "run/model.onnx", "--data", "data", "--explain", "gradcam"]);
     assert!(told.contains("there is no method \"gradcam\""), "{told}");
 }
+
+#[test]
+fn a_package_takes_pictures_and_is_checked() {
+    let folder = prepared();
+    let path = folder.path();
+    let package = ["package", "run/model.onnx", "-o", "shipped.onnx", "--explain", "input-x-gradient"];
+    let told = succeed(path, &[&package[..], &["--examples", "shipped"]].concat());
+    for text in [
+        "uint8 [n, image_height, image_width, 3]",
+        "probabilities",
+        "class",
+        "attribution",
+        "checked on random numbers",
+    ] {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+    let python = fs::read_to_string(path.join("shipped/classify.py")).unwrap();
+    assert!(
+        python.contains("InferenceSession(\"shipped.onnx\"") && python.contains("{\"image\": picture[None]}")
+    );
+    let rust = fs::read_to_string(path.join("shipped/rust/src/main.rs")).unwrap();
+    assert!(rust.contains("commit_from_file(\"shipped.onnx\")") && rust.contains("outputs[\"attribution\"]"));
+    assert!(!python.contains("{{") && !rust.contains("{{"));
+    let told = refused(path, &["package", "run/model.onnx", "-o", "shipped.bin"]);
+    assert!(told.contains("it must end in .onnx"), "{told}");
+    let told = refused(path, &["package", "run/model.onnx", "-o", "x.onnx", "--explain", "occlusion"]);
+    assert!(told.contains("occlusion evaluates the model from outside"), "{told}");
+    assert!(!path.join("x.onnx").exists());
+}

@@ -6,6 +6,7 @@
 
 pub mod artefact;
 pub mod build;
+mod chain;
 pub mod coverage;
 pub mod error;
 pub mod inside;
@@ -17,6 +18,7 @@ pub mod method;
 pub mod methods;
 pub mod ops;
 pub mod passes;
+pub mod prepare;
 pub mod program;
 pub mod readout;
 mod reference;
@@ -30,6 +32,7 @@ pub mod walk;
 
 pub use artefact::{Artefact, Baseline, Draws, Options, artefact};
 pub use build::{Builder, Keep, Var};
+pub use chain::behind;
 pub use coverage::{Coverage, Met, coverage};
 pub use error::{CompileError, Offence, Result};
 pub use inside::{Answers, Inside, Objective, inside};

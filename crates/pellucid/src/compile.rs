@@ -8,6 +8,7 @@ use pellucid_compile::{
     Artefact, Baseline as Start, Coverage, Draws, Options as CompileOptions, Points, Quadrature, Target,
     artefact, coverage as covered,
 };
+use pellucid_graph::Graph;
 use pellucid_graph::onnx::{self, EncodeOptions};
 
 use crate::error::Error;
@@ -61,6 +62,24 @@ pub struct CompiledModel {
 /// Methods and settings that only run on the host; nodes that the method cannot pass, all of them; sizes that must be
 /// known and are not.
 pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Result<CompiledModel, Error> {
+    let (graph, mut compiled) = with_attribution(model, options, wanted)?;
+    compiled.bytes = written(model, &graph)?;
+    Ok(compiled)
+}
+
+/// The bytes of a graph's file: what nothing needs is left out, and what the file's opset lacks is expanded.
+pub(crate) fn written(model: &Model, graph: &Graph) -> Result<Vec<u8>, Error> {
+    let encoded = onnx::encode(&lower(&graph.pruned()?)?, &EncodeOptions::default())
+        .map_err(|error| Error::Model { place: model.name().to_owned(), problem: error.to_string() })?;
+    Ok(encoded.model)
+}
+
+/// The graph of prediction and attribution, and what is to be known of it; its bytes are empty.
+pub(crate) fn with_attribution(
+    model: &Model,
+    options: &Options,
+    wanted: &ArtefactOptions,
+) -> Result<(Graph, CompiledModel), Error> {
     let mut chosen = Chosen::new(model, options)?;
     let Form::Compiled(_) = chosen.definition.form else {
         return Err(Error::Setting {
@@ -135,9 +154,8 @@ pub fn compile(model: &Model, options: &Options, wanted: &ArtefactOptions) -> Re
         })
         .to_string(),
     );
-    let encoded = onnx::encode(&lower(&graph.pruned()?)?, &EncodeOptions::default())
-        .map_err(|error| Error::Model { place: model.name().to_owned(), problem: error.to_string() })?;
-    Ok(CompiledModel { bytes: encoded.model, inputs, outputs, layer, settings, notes })
+    let compiled = CompiledModel { bytes: Vec::new(), inputs, outputs, layer, settings, notes };
+    Ok((graph, compiled))
 }
 
 /// What a file starts from: `what` is the baseline, of one row, or the background, of any number.

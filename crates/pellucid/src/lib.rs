@@ -16,6 +16,7 @@ pub mod losses;
 pub mod methods;
 pub mod model;
 pub mod npy;
+pub mod package;
 pub mod photograph;
 pub mod preprocessing;
 pub mod render;
@@ -43,6 +44,7 @@ pub use inspect::{Examples, InspectOptions, Inspection, Judge, RightAnswers, ins
 pub use labels::Labels;
 pub use losses::{Loss, losses};
 pub use model::Model;
+pub use package::{Package, PackageOptions, package};
 pub use pellucid_compile::{Coverage, suggest};
 pub use pellucid_runtime::{Device, Engine};
 pub use stream::{RowFiles, Streamed, StreamedPrediction, explain_files, predict_files};

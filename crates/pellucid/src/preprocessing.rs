@@ -290,7 +290,7 @@ impl ImageInput {
     }
 
     /// For every channel, what each of the 256 pixel values becomes.
-    fn table(&self) -> Vec<Vec<f32>> {
+    pub(crate) fn table(&self) -> Vec<Vec<f32>> {
         let [low, high] = self.range.unwrap_or([0.0, 255.0]).map(f64::from);
         let of = |list: &[f32], channel: usize, default: f64| {
             list.get(channel)

@@ -9,6 +9,7 @@ pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod methods;
 pub(crate) mod new;
+pub(crate) mod package;
 pub(crate) mod predict;
 pub(crate) mod show;
 pub(crate) mod summary;
