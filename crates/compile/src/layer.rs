@@ -173,22 +173,20 @@ pub fn modules(graph: &Graph, id: NodeId) -> Vec<String> {
     parts.pop();
     let mut modules: Vec<String> = Vec::new();
     for part in parts {
-        // The older exporter repeats the parent's path in the names of a Sequential's children.
-        let dotted = match modules.last() {
-            Some(parent) if !part.starts_with(&format!("{}.", last(parent))) => format!("{parent}.{part}"),
-            Some(parent) => {
-                let stem = parent.strip_suffix(last(parent)).unwrap_or_default();
-                format!("{stem}{part}")
+        // The older exporter repeats names of parents in those of a Sequential's children: `features.0` holds
+        // `features.0.0`.
+        let repeated = part.rsplit_once('.').map(|(before, _)| before);
+        let dotted = match (modules.last(), repeated) {
+            (Some(parent), Some(before)) if parent == before => part.to_owned(),
+            (Some(parent), Some(before)) if parent.ends_with(&format!(".{before}")) => {
+                format!("{}{part}", parent.strip_suffix(before).unwrap_or_default())
             }
-            None => part.to_owned(),
+            (Some(parent), _) => format!("{parent}.{part}"),
+            (None, _) => part.to_owned(),
         };
         modules.push(dotted);
     }
     modules
-}
-
-fn last(path: &str) -> &str {
-    path.rsplit('.').next().unwrap_or(path)
 }
 
 /// The last value between the inputs and `score` that has the input's number of axes and more than one position, so the
@@ -262,5 +260,25 @@ mod tests {
         let gated = graph.push_one(NewNode::new("Mul", &[map, gate], "gated")).unwrap();
         assert_eq!(last_spatial(&graph, last).unwrap(), map);
         assert_eq!(last_spatial(&graph, gated).unwrap(), gated);
+    }
+
+    #[test]
+    fn paths_are_those_of_the_modules() {
+        let mut graph = Graph::new();
+        let shape = [Dim::known(1)].to_vec();
+        let mut value = graph.add_input("x", ElementType::F32, Some(shape)).unwrap();
+        let mut of = |path: &str| {
+            let node = NewNode { name: path.to_owned(), ..NewNode::new("Relu", &[value], path) };
+            value = graph.push_one(node).unwrap();
+            modules(&graph, graph.producer_of(value).unwrap()).join(" ")
+        };
+        assert_eq!(of("/layer1/layer1.0/relu/Relu"), "layer1 layer1.0 layer1.0.relu");
+        assert_eq!(of("/features/features.0/features.0.2/Relu"), "features features.0 features.0.2");
+        assert_eq!(
+            of("/features/features.1/conv/conv.0/conv.0.2/Relu"),
+            "features features.1 features.1.conv features.1.conv.0 features.1.conv.0.2"
+        );
+        assert_eq!(of("/encoder/layers.0/act/Relu"), "encoder encoder.layers.0 encoder.layers.0.act");
+        assert_eq!(of("/Relu"), "");
     }
 }
