@@ -6,6 +6,7 @@
 
 mod config;
 mod copy;
+mod head;
 mod optimizer;
 mod sharing;
 mod weights;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use pellucid_graph::{ElementType, Graph, Shape, Tensor, ValueId};
 
 pub use config::{ClassTargets, Loss, Optimizer, Sharing, Statistics, TrainingConfig, WeightRule};
+pub use head::{Head, head, with_head};
 pub use sharing::{Untied, untied};
 pub use weights::trainable;
 
