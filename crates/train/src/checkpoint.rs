@@ -119,7 +119,8 @@ impl Checkpoint {
         }
         let counts = serde_json::to_string(&self.counts).map_err(|error| internal(error.to_string()))?;
         hash.update(counts.as_bytes());
-        let metadata = [(COUNTS.to_owned(), counts), ("pellucid.sha256".to_owned(), hex(&hash.finalize()))];
+        // One entry: several would stand in the file in another order each time.
+        let metadata = [(COUNTS.to_owned(), format!("{} {counts}", hex(&hash.finalize())))];
         let mut views = Vec::new();
         for (name, (kind, shape, data)) in &bytes {
             let view =
@@ -158,10 +159,8 @@ impl Checkpoint {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
         let read = SafeTensors::deserialize(bytes).map_err(broken)?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        let get = |key: &str| {
-            metadata.get(key).ok_or_else(|| wrong(format!("it lacks {key:?}: it is no checkpoint")))
-        };
-        let text = get(COUNTS)?;
+        let entry = metadata.get(COUNTS).and_then(|entry| entry.split_once(' '));
+        let (sum, text) = entry.ok_or_else(|| wrong(format!("it lacks {COUNTS:?}: it is no checkpoint")))?;
         let mut hash = Sha256::new();
         let mut names = read.names();
         names.sort_unstable();
@@ -178,7 +177,7 @@ impl Checkpoint {
             }
         }
         hash.update(text.as_bytes());
-        if *get("pellucid.sha256")? != hex(&hash.finalize()) {
+        if sum != hex(&hash.finalize()) {
             return Err(wrong("its contents do not agree with its hash: it was changed".to_owned()));
         }
         checkpoint.counts = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
