@@ -104,9 +104,15 @@ fn checked(checked: &Checked) {
         Some(_) => "prepared to the same bits, ".to_owned(),
         None => String::new(),
     };
-    let attribution = attribution.map_or_else(String::new, |far| format!(", attribution {far:.0e}"));
+    let attribution = attribution.map_or_else(String::new, |far| format!(", attribution {}", part(far)));
     print(&format!(
-        "  checked on {input}: {off}outputs within {prediction:.0e} for the same numbers{attribution}, within {whole:.0e} of \
-         the model's own"
+        "  checked on {input}: {off}outputs within {} for the same numbers{attribution}, within {} of the model's own",
+        part(*prediction),
+        part(*whole)
     ));
+}
+
+/// A part of the largest number.
+fn part(far: f32) -> String {
+    if far == 0.0 { "0".to_owned() } else { format!("{far:.0e}") }
 }

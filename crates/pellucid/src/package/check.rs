@@ -296,3 +296,100 @@ fn accepted(making: &Making<'_>, checked: Checked) -> Result<Checked, Error> {
     }
     Ok(checked)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use pellucid_graph::{Attribute, ElementType, NewNode};
+
+    use super::super::{PackageOptions, package, written};
+    use super::*;
+    use crate::compile::ArtefactOptions;
+    use crate::explain::{Options, TargetChoice};
+
+    /// The mean of each channel, from a picture that is prepared as `preprocessing` says.
+    fn model(preprocessing: &str, channels: i64, size: [i64; 2]) -> Model {
+        let mut graph = Graph::new();
+        let shape = vec![Dim::symbol("n"), Dim::known(channels), Dim::known(size[0]), Dim::known(size[1])];
+        let x = graph.add_input("x", ElementType::F32, Some(shape)).unwrap();
+        let pooled = graph.push_one(NewNode::new("GlobalAveragePool", &[x], "pooled")).unwrap();
+        let flat = NewNode::new("Flatten", &[pooled], "logits").with("axis", Attribute::Int(1));
+        let flat = graph.push_one(flat).unwrap();
+        graph.set_outputs(vec![flat]);
+        let text = format!("{{\"x\":{preprocessing}}}");
+        graph.metadata = BTreeMap::from([("pellucid.preprocessing".to_owned(), text)]);
+        Model::from_graph("means.onnx", graph).unwrap()
+    }
+
+    const PLAIN: &str =
+        r#"{"resize":{"size":[9,12],"interpolation":"bilinear","antialias":false},"scale":0.01}"#;
+
+    #[test]
+    fn every_preparation_is_that_of_the_model() {
+        for (preprocessing, channels, size) in [
+            (PLAIN, 3, [9, 12]),
+            (r#"{"color":"gray","range":[0,1],"mean":[0.3],"std":[0.4]}"#, 1, [30, 26]),
+            (
+                r#"{"color":"BGR","resize":{"size":[40,50],"interpolation":"bicubic","antialias":false}}"#,
+                3,
+                [40, 50],
+            ),
+            (r#"{"resize":{"size":[20,31],"interpolation":"nearest","antialias":false}}"#, 3, [20, 31]),
+            (
+                r#"{"resize":{"shorter_side":33,"interpolation":"bicubic","antialias":true},"crop":[28,31]}"#,
+                3,
+                [28, 31],
+            ),
+            (r#"{"crop":[15,16],"range":[-1,1]}"#, 3, [15, 16]),
+        ] {
+            let packaged =
+                package(&model(preprocessing, channels, size), &PackageOptions::default()).unwrap();
+            assert_eq!(packaged.image.as_deref(), Some("image"), "{preprocessing}");
+            for checked in &packaged.checks {
+                assert!(
+                    checked.off.unwrap() < 0.05 && checked.prediction < 1e-6,
+                    "{preprocessing}: {checked:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_attribution_goes_with_it() {
+        let wanted = ArtefactOptions { targets: vec![TargetChoice::Top], ..ArtefactOptions::default() };
+        let explain = Some((Options::new("gradient"), wanted));
+        let options = PackageOptions { explain, ..PackageOptions::default() };
+        let packaged = package(&model(PLAIN, 3, [9, 12]), &options).unwrap();
+        let names: Vec<&str> = packaged.outputs.iter().map(|output| output.name.as_str()).collect();
+        assert_eq!(names, ["logits", "attribution", "score", "probabilities", "class", "probability"]);
+        assert!(packaged.checks.iter().all(|checked| checked.attribution.is_some_and(|far| far < 1e-6)));
+    }
+
+    /// A file that prepares pictures in another way, or holds another model, is caught.
+    #[test]
+    fn a_file_that_answers_otherwise_is_refused() {
+        let options = PackageOptions::default();
+        let ours = model(PLAIN, 3, [9, 12]);
+        let making = Making::new(&ours, &options).unwrap();
+        let told = |preprocessing: &str| {
+            let other = model(preprocessing, 3, [9, 12]);
+            let (graph, _) = Making::new(&other, &options).unwrap().graph().unwrap();
+            let bytes = written(&other, &graph).unwrap();
+            check(&making, &graph, &bytes).map_err(|error| error.to_string())
+        };
+        assert!(told(PLAIN).is_ok());
+        for sabotage in [
+            PLAIN.replace("bilinear", "bicubic"),
+            PLAIN.replace("false", "true"),
+            PLAIN.replace("0.01", "0.0101"),
+            PLAIN.replace("\"resize\"", "\"color\":\"BGR\",\"resize\""),
+        ] {
+            let error = told(&sabotage).unwrap_err();
+            assert!(
+                error.contains("the packaged file does not answer as the model does"),
+                "{sabotage}: {error}"
+            );
+        }
+    }
+}

@@ -27,7 +27,7 @@ pub fn evaluation(evaluation: &Evaluation, style: Style) -> String {
         if evaluation.reports.len() > 1 {
             let _ = writeln!(text, "\n{}", strong(&clean(&report.model), style));
         }
-        parts(&mut text, report);
+        parts(&mut text, evaluation.task, report);
         if let Some(confusion) = &report.confusion {
             mistaken(&mut text, confusion, &evaluation.names, style);
         }
@@ -71,7 +71,7 @@ fn whole(text: &mut String, evaluation: &Evaluation) {
 }
 
 /// Measures by class, label or output.
-fn parts(text: &mut String, report: &Report) {
+fn parts(text: &mut String, task: Task, report: &Report) {
     let Some(first) = report.parts.first().filter(|_| report.parts.len() > 1) else { return };
     let mut listed: Vec<&crate::evaluate::PartReport> = report.parts.iter().collect();
     let last = first.measures.len().saturating_sub(1);
@@ -86,7 +86,12 @@ fn parts(text: &mut String, report: &Report) {
     } else {
         text.push('\n');
     }
-    let mut heads = vec![(if of_values { "output" } else { "class" }, Align::Left), ("rows", Align::Right)];
+    let what = match task {
+        Task::Classification => "class",
+        Task::MultiLabel => "label",
+        Task::Regression => "output",
+    };
+    let mut heads = vec![(what, Align::Left), ("rows", Align::Right)];
     if !of_values {
         heads.push(("predicted", Align::Right));
     }
@@ -153,7 +158,7 @@ fn mistaken(text: &mut String, confusion: &Confusion, names: &[String], style: S
 
 /// Whether probabilities can be believed.
 fn reliability(text: &mut String, calibration: &Calibration, task: Task, style: Style) {
-    let what = if task == Task::MultiLabel { "labels set" } else { "right" };
+    let what = if task == Task::MultiLabel { "set" } else { "right" };
     let _ = writeln!(
         text,
         "\n{}: of answers given with a probability, the share that is {what}",
