@@ -132,8 +132,7 @@ struct Subject {
 
 impl Subject {
     fn open(folder: &Path, file: &str) -> Result<Self> {
-        let arrays: BTreeMap<String, Array> =
-            npy::read_arrays(&folder.join(SUBJECT))?.into_iter().collect();
+        let arrays: BTreeMap<String, Array> = npy::read_arrays(&folder.join(SUBJECT))?.into_iter().collect();
         let array = |name: &str| arrays.get(name).ok_or_else(|| format!("{SUBJECT} holds no {name}"));
         let Array::I64(targets) = array("target")? else { return Err("targets are not int64".into()) };
         let target = targets.iter().next().copied().ok_or("there is no target")?;

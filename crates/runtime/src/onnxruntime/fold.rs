@@ -40,6 +40,10 @@ impl<'a> Folded<'a> {
     /// Folds `source`. Results of at least `large` bytes are computed by [`Folded::content`] alone; nodes that make much
     /// more than they take stay.
     ///
+    /// Nodes come in the order of their depth. Of what a node reads, the engine computes first what comes from the later
+    /// node: what a backward pass needs of the forward values (denominators, masks) is then computed where it is read,
+    /// and not held from the forward pass on.
+    ///
     /// # Errors
     /// A graph that cannot be written anew, which would be a fault of this pass.
     pub(super) fn new(source: &'a Graph, large: usize) -> Result<Self, RuntimeError> {
@@ -58,7 +62,7 @@ impl<'a> Folded<'a> {
             let input = folding.folded.graph.add_input(value.name.clone(), element, value.shape.clone())?;
             folding.values.insert(*id, input);
         }
-        for id in source.node_ids() {
+        for id in by_depth(source) {
             match folding.fold(id) {
                 Some(results) => folding.folded.constants.extend(results),
                 None => folding.keep(id)?,
@@ -218,6 +222,22 @@ impl Folding<'_> {
     }
 }
 
+/// The nodes, those first that least lies before.
+fn by_depth(graph: &Graph) -> Vec<NodeId> {
+    let mut depths: HashMap<ValueId, usize> = HashMap::new();
+    let mut nodes: Vec<(usize, NodeId)> = graph
+        .node_ids()
+        .map(|id| {
+            let behind = graph.dependencies(id).into_iter().filter_map(|value| depths.get(&value)).max();
+            let depth = behind.map_or(0, |behind| behind + 1);
+            depths.extend(graph.node(id).outputs.iter().flatten().map(|output| (*output, depth)));
+            (depth, id)
+        })
+        .collect();
+    nodes.sort_by_key(|(depth, _)| *depth);
+    nodes.into_iter().map(|(_, id)| id).collect()
+}
+
 /// Bytes of a value; `None` where its sizes are free.
 fn size(graph: &Graph, id: ValueId) -> Option<usize> {
     let value = graph.value(id);
@@ -275,6 +295,24 @@ mod tests {
             let content = folded.content(name, held).unwrap();
             assert_eq!((content.shape(), content.to_f32()), (wanted.shape(), wanted.to_f32()));
         }
+    }
+
+    #[test]
+    fn nodes_come_in_the_order_of_their_depth() {
+        let mut graph = Graph::new();
+        let x = graph.add_input("x", ElementType::F32, Some(vec![Dim::known(2)])).unwrap();
+        let first = graph.push_one(NewNode::new("Relu", &[x], "first")).unwrap();
+        let second = graph.push_one(NewNode::new("Neg", &[first], "second")).unwrap();
+        let late = graph.push_one(NewNode::new("Abs", &[first], "late")).unwrap();
+        let both = graph.push_one(NewNode::new("Neg", &[second], "deep")).unwrap();
+        let early = graph.push_one(NewNode::new("Abs", &[x], "early")).unwrap();
+        let sum = graph.push_one(NewNode::new("Add", &[both, late], "sum")).unwrap();
+        let last = graph.push_one(NewNode::new("Add", &[sum, early], "last")).unwrap();
+        graph.set_outputs(vec![last]);
+        let folded = Folded::new(&graph, 1).unwrap();
+        let made = folded.graph.nodes().iter().flat_map(|node| node.outputs.iter().flatten());
+        let names: Vec<&str> = made.map(|id| folded.graph.value(*id).name.as_str()).collect();
+        assert_eq!(names, ["first", "early", "second", "late", "deep", "sum", "last"]);
     }
 
     fn zeros() -> Array {

@@ -1,5 +1,6 @@
 //! onnxruntime as an engine: a library that the user has, loaded when it is first asked for.
 
+mod allocator;
 mod device;
 mod fold;
 mod library;

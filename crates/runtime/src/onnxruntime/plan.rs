@@ -10,6 +10,7 @@ use pellucid_graph::onnx::{EncodeOptions, External, Weights, encode};
 use pellucid_graph::{Graph, Tensor};
 use tempfile::TempDir;
 
+use super::allocator::LargeBlocksMapped;
 use super::device::Device;
 use super::fold::Folded;
 use super::library;
@@ -39,6 +40,7 @@ impl Plan {
     /// engine then holds each only in the layout it computes with. Given inside the model they stand twice more while it
     /// loads.
     pub(super) fn new(cut: &Cut, threads: Option<usize>, device: Device) -> Result<Self, RuntimeError> {
+        let _mapped = LargeBlocksMapped::new();
         let prepared = Prepared::new(&cut.graph)?;
         let environment = library::environment()?;
         guarded(Engine::Onnxruntime, || {
