@@ -7,7 +7,10 @@ use std::path::Path;
 use crate::error::Error;
 
 /// The bytes of a regular file of at most `limit` bytes.
-pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+///
+/// # Errors
+/// Files that cannot be read, folders, devices and pipes, and files over the limit.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let file = open(path)?;
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1))

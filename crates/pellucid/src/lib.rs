@@ -8,7 +8,7 @@ pub mod description;
 pub mod error;
 pub mod evaluate;
 pub mod explain;
-mod file;
+pub mod file;
 pub mod input;
 pub mod inspect;
 pub mod labels;

@@ -7,7 +7,7 @@ use crate::tree::Tree;
 
 /// Our crates from the bottom up: a crate depends only on crates of a lower level. Crates of one level do not know
 /// each other.
-const LEVELS: [(&str, u32); 13] = [
+const LEVELS: [(&str, u32); 14] = [
     ("pellucid-graph", 0),
     ("pellucid-assets", 0),
     ("pellucid-reference", 1),
@@ -15,6 +15,7 @@ const LEVELS: [(&str, u32); 13] = [
     ("pellucid-runtime", 3),
     ("pellucid", 4),
     ("pellucid-data", 5),
+    ("pellucid-weights", 5),
     ("pellucid-train", 6),
     ("pellucid-cli", 7),
     ("pellucid-server", 7),
