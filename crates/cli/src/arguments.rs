@@ -1,6 +1,7 @@
 //! What the command line takes.
 
 pub(crate) mod evaluate;
+mod new;
 pub(crate) mod package;
 
 use std::path::PathBuf;
@@ -8,6 +9,8 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use pellucid::{Device, Engine};
+
+pub(crate) use new::New;
 
 /// Opens any trained model: how it predicts, what decided, and how far that can be trusted.
 #[derive(Debug, Parser)]
@@ -75,11 +78,18 @@ pub(crate) enum Command {
         pellucid trace model.onnx cat.jpg --neuron 'conv1[5,10,12]'")]
     Trace(Trace),
     /// Design a network: a family, its sizes, and numbers to begin with
-    #[command(after_help = "Example:\n  pellucid new resnet-small --input 1x28x28 --outputs 10 -o net.onnx")]
+    #[command(
+        after_help = "Examples:\n  pellucid new resnet-small --input 1x28x28 --outputs 10 -o net.onnx\n  \
+        pellucid new resnet18 --explain --depth 2\n  \
+        pellucid new resnet50 --weights resnet50.pth --head 10 -o net.onnx\n  \
+        pellucid new own.toml --explain -o own.onnx -o own.html\n\n\
+        docs/design.md tells the families and what a description holds."
+    )]
     New(New),
     /// Train a model on data; every run can be killed and gone on with
     #[command(
         after_help = "Examples:\n  pellucid train net.onnx --data /usr/share/datasets/fashion-mnist --epochs 10 -o run\n  \
+        pellucid train net.onnx --data faces/ --head 40 -o run\n  \
         pellucid train net.onnx --data faces/ --settings train.toml --set optimizer.name=sgd --set augment.flip=true -o run\n  \
         pellucid train --resume run"
     )]
@@ -459,30 +469,6 @@ pub(crate) struct Trace {
     pub(crate) running: Running,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct New {
-    /// Family: mlp or resnet-small
-    pub(crate) family: String,
-    /// Sizes of a row, such as 1x28x28 or 30
-    #[arg(long, value_name = "SIZES", value_parser = sizes)]
-    pub(crate) input: Sizes,
-    /// Classes, or numbers to predict
-    #[arg(long, value_name = "N")]
-    pub(crate) outputs: usize,
-    /// Units of each hidden layer, or channels of each stage, such as 512x256
-    #[arg(long, value_name = "SIZES", value_parser = sizes)]
-    pub(crate) widths: Option<Sizes>,
-    /// Share of the units before the last layer that training drops
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    pub(crate) dropout: f64,
-    /// Seed of the numbers to begin with
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// ONNX file to write
-    #[arg(short, long, value_name = "OUT.onnx")]
-    pub(crate) output: PathBuf,
-}
-
 /// Sizes of axes.
 #[derive(Debug, Clone)]
 pub(crate) struct Sizes(pub(crate) Vec<usize>);
@@ -523,11 +509,14 @@ pub(crate) struct Train {
     /// Seed of everything random
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// Put a fresh last layer of so many outputs in place of the model's
+    #[arg(long, value_name = "N")]
+    pub(crate) head: Option<usize>,
     /// Folder of the run, which is made: settings, metrics, checkpoint, model
     #[arg(short, long, value_name = "FOLDER", required_unless_present = "resume")]
     pub(crate) output: Option<PathBuf>,
     /// Go on with the run in a folder, to the same bits as if it had never stopped
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["data", "test", "targets", "settings", "set", "epochs", "batch", "learning_rate", "seed", "output"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["data", "test", "targets", "settings", "set", "epochs", "batch", "learning_rate", "seed", "head", "output"])]
     pub(crate) resume: Option<PathBuf>,
     /// Print JSON instead of text
     #[arg(long)]

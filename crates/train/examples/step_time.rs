@@ -29,10 +29,10 @@ fn main() {
     let input = if mlp { vec![784] } else { vec![1, 28, 28] };
     let graph = design(&Design {
         family: family.to_owned(),
-        input: input.clone(),
-        outputs: 10,
+        input: Some(input.clone()),
+        outputs: Some(10),
         widths: None,
-        dropout: 0.0,
+        dropout: Some(0.0),
         seed: 1,
     })
     .unwrap();

@@ -7,6 +7,7 @@
 mod answered;
 pub mod checkpoint;
 mod fit;
+mod head;
 mod measure;
 pub mod new;
 mod record;
@@ -17,8 +18,10 @@ pub mod watch;
 
 pub use answered::{Asked, Known};
 pub use checkpoint::{Checkpoint, Epoch};
+pub use head::{Headed, headed};
 pub use measure::Measured;
 pub use pellucid_data::Part;
+pub use pellucid_weights as weights;
 pub use run::{Outcome, resume, train};
 pub use schedule::Schedule;
 pub use settings::Settings;

@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{Checkpoint, Counts, Epoch, FILE, hex, sweep, write_atomically};
 use crate::fit::{Fitted, fit};
+use crate::head::headed;
 use crate::measure::{Measured, right};
 use crate::record::{self, METRICS, RUN, SETTINGS, START, read_model, write_model};
 use crate::settings::{LossName, Settings};
@@ -61,7 +62,16 @@ pub fn train(
             problem: "a run is there already; go on with it by --resume, or name another folder".to_owned(),
         });
     }
+    // Once: from here on the file has the new layer, also where the run is gone on with.
+    let headed = match settings.head {
+        Some(outputs) => Some(headed(model, settings.output.as_deref(), outputs, settings.seed)?),
+        None => None,
+    };
+    let model = headed.as_ref().map_or(model, |headed| &headed.model);
     let fitted = fit(model, settings)?;
+    if let Some(headed) = &headed {
+        watcher.note(&headed.note);
+    }
     std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.to_owned(), source })?;
     let mut start = fitted.graph.clone();
     start.metadata.extend(fitted.description.to_metadata());

@@ -49,6 +49,9 @@ pub struct Settings {
     /// The output that is trained; the first without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
+    /// Outputs of a fresh last layer, which takes the place of the model's before the first step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<usize>,
     /// The data.
     pub data: DataSettings,
     /// The optimizer.
@@ -79,6 +82,7 @@ impl Default for Settings {
             checkpoint_seconds: 60.0,
             checkpoint_steps: None,
             output: None,
+            head: None,
             data: DataSettings::default(),
             optimizer: OptimizerSettings::default(),
             schedule: Schedule::default(),

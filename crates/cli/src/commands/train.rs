@@ -52,6 +52,7 @@ fn settings(arguments: &Train) -> Result<Settings, Error> {
         ("batch", arguments.batch.map(|value| value.to_string())),
         ("optimizer.learning_rate", arguments.learning_rate.map(|value| format!("{value:?}"))),
         ("seed", arguments.seed.map(|value| value.to_string())),
+        ("head", arguments.head.map(|value| value.to_string())),
     ];
     let given: Vec<(String, String)> =
         given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
