@@ -6,6 +6,9 @@ use ndarray::Array2;
 use pellucid::preprocessing::ImageInput;
 use pellucid::{Error, photograph};
 
+/// Largest file of a picture: 256 MiB.
+const MOST_PICTURE_BYTES: u64 = 256 << 20;
+
 /// What the rows are read from.
 #[derive(Debug, Clone)]
 pub enum Rows {
@@ -238,7 +241,7 @@ impl Dataset {
             name: "data".to_owned(),
             problem: "nothing says how pictures become the network's input".to_owned(),
         })?;
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let bytes = pellucid::file::read(path, MOST_PICTURE_BYTES)?;
         let (values, _) = preparation.apply(&place, &photograph::decode(&place, &bytes)?)?;
         if values.shape() != self.shape {
             return Err(Error::Input {

@@ -37,6 +37,15 @@ pub fn read(path: &Path, target: Option<&str>) -> Result<Dataset, Error> {
 /// As [`read`].
 pub fn decode(place: &str, bytes: &[u8], target: Option<&str>) -> Result<Dataset, Error> {
     let wrong = |problem: String| Error::Input { place: place.to_owned(), problem };
+    // Before anything is made of them: a field takes many times the byte that it may have in the file.
+    for (number, line) in (1u64..).zip(bytes.split(|byte| *byte == b'\n')) {
+        let columns = line.split(|byte| *byte == b',').count();
+        if columns > MOST_COLUMNS {
+            return Err(wrong(format!(
+                "line {number} has {columns} columns, expected at most {MOST_COLUMNS}"
+            )));
+        }
+    }
     let mut reader = ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(bytes);
     let mut records = Vec::new();
     for record in reader.records() {
@@ -70,7 +79,8 @@ pub fn decode(place: &str, bytes: &[u8], target: Option<&str>) -> Result<Dataset
             kind: "column",
             found: (*name).to_owned(),
             valid: if heading {
-                first.iter().map(ToOwned::to_owned).collect()
+                // Names come from the file: nothing in them may reach a terminal as it is.
+                first.iter().map(|name| name.escape_debug().to_string()).collect()
             } else {
                 (0..columns).map(|at| at.to_string()).collect()
             },

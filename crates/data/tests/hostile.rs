@@ -1,0 +1,101 @@
+//! Data made to harm: each file is refused with words that say why, and memory stays bounded, counted.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use peak_alloc::PeakAlloc;
+use pellucid::{Error, npy, photograph};
+use pellucid_data::{idx, table};
+
+/// Counts the bytes that are held.
+#[global_allocator]
+static HELD: PeakAlloc = PeakAlloc;
+
+/// What is said, and the peak over what was held before.
+fn refused<T>(work: impl FnOnce() -> Result<T, Error>) -> (String, usize) {
+    let before = HELD.current_usage();
+    HELD.reset_peak_usage();
+    let error = work().err().unwrap();
+    let peak = HELD.peak_usage().saturating_sub(before);
+    assert!(error.is_user_error(), "{error}");
+    (error.to_string(), peak)
+}
+
+/// Tests take turns: what is held is counted for the whole program.
+static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+const LITTLE: usize = 1 << 20;
+
+#[test]
+fn idx_files_that_promise_or_unpack_to_more_than_they_have() {
+    let _turn = TURN.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a-idx3-ubyte.gz");
+    let packed = |header: &[u8], zeros: usize| {
+        let mut encoder = GzEncoder::new(std::fs::File::create(&path).unwrap(), Compression::fast());
+        encoder.write_all(header).unwrap();
+        let block = vec![0; 1 << 20];
+        for _ in 0..zeros >> 20 {
+            encoder.write_all(&block).unwrap();
+        }
+        encoder.finish().unwrap();
+    };
+    // 256 MiB of zeros behind a header of one.
+    packed(&[0, 0, 8, 1, 0, 0, 0, 1], 256 << 20);
+    let (told, peak) = refused(|| idx::read(&path));
+    assert!(told.ends_with("more follows than the 1 bytes that its sizes [1] promise"), "{told}");
+    assert!(peak < LITTLE, "{peak}");
+    // Four GiB promised, and none there.
+    packed(&[0, 0, 8, 2, 0, 1, 0, 0, 0, 0, 0xff, 0xff], 0);
+    let (told, peak) = refused(|| idx::read(&path));
+    assert!(told.contains("promise 4294901760 bytes, and 0 follow; the file is cut"), "{told}");
+    assert!(peak < LITTLE, "{peak}");
+}
+
+#[test]
+fn tables_that_are_no_numbers_or_endless_in_a_line() {
+    let _turn = TURN.lock();
+    let (told, _) = refused(|| table::decode("t.csv", b"1,2\n3,\xff\xfe\n", None));
+    assert!(told.starts_with("t.csv: "), "{told}");
+    // Names that would move a terminal's cursor.
+    let (told, _) = refused(|| table::decode("t.csv", b"\x1b[2J,\0\n1,2\n", Some("nothing")));
+    assert_eq!(told, "there is no column \"nothing\"; there are \\u{1b}[2J, \\0");
+    let wide = b"1,".repeat(1 << 21);
+    let (told, peak) = refused(|| table::decode("t.csv", &wide, None));
+    assert_eq!(told, "t.csv: line 1 has 2097153 columns, expected at most 65536");
+    assert!(peak < LITTLE, "{peak}");
+    let (told, _) = refused(|| table::decode("t.csv", b"a,b\n\"never closed, 1\n2,3\n", None));
+    assert!(told.starts_with("t.csv: "), "{told}");
+}
+
+#[test]
+fn pictures_of_giant_sizes_and_other_kinds() {
+    let _turn = TURN.lock();
+    // A PNG whose header says 65,535 × 65,535.
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\xff\xff\0\0\xff\xff\x08\x02\0\0\0".to_vec();
+    png.extend(b"\x26\xa0\x9b\x4b");
+    let (told, peak) = refused(|| photograph::decode("p.png", &png));
+    assert!(told.starts_with("p.png: "), "{told}");
+    assert!(peak < 8 * LITTLE, "{peak}");
+    let (told, _) = refused(|| photograph::decode("p.png", b"#!/bin/sh\nrm -rf /\n"));
+    assert_eq!(told, "p.png: it is no picture that can be read, expected PNG, JPEG or WebP");
+}
+
+#[test]
+fn archives_of_objects() {
+    let _turn = TURN.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.npz");
+    let header =
+        b"\x93NUMPY\x01\x00\x46\x00{'descr': '|O', 'fortran_order': False, 'shape': (1,), }              \n";
+    let mut writer = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    writer.start_file("x.npy", zip::write::SimpleFileOptions::default()).unwrap();
+    writer.write_all(header).unwrap();
+    writer.write_all(b"cposix\nsystem\n(S'touch mark'\ntR.").unwrap();
+    writer.finish().unwrap();
+    let (told, _) = refused(|| npy::read_arrays(&path));
+    assert!(told.contains("object"), "{told}");
+}
