@@ -3,10 +3,11 @@
     python training.py mlp 2 50
     cargo run --release -p pellucid-train --example step_time -- mlp 2 50
 
-Arguments: `mlp` or `resnet-small`, threads, steps, and `first` or `last`, the order of axes. Run the two in turns on a
-machine that does nothing else.
+Arguments: `mlp` or `resnet-small`, threads, steps, `first` or `last`, the order of axes, and `json` for a line that
+`training_race.py` reads.
 """
 
+import json
 import resource
 import sys
 import time
@@ -36,7 +37,8 @@ class Pool(nn.Module):
 
 
 def main():
-    family, threads, steps, order = (sys.argv[1:] + ["mlp", "2", "30", "first"][len(sys.argv) - 1 :])[:4]
+    defaults = ["mlp", "2", "30", "first", "text"]
+    family, threads, steps, order, form = (sys.argv[1:] + defaults[len(sys.argv) - 1 :])[:5]
     torch.set_num_threads(int(threads))
     torch.manual_seed(1)
     if family == "mlp":
@@ -51,17 +53,24 @@ def main():
     if order == "last":
         net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     times = []
-    for _ in range(int(steps) + 3):
+    for at in range(int(steps) + 3):
+        if at == 3:
+            processor = time.process_time()
         began = time.perf_counter()
         optimizer.zero_grad()
         F.cross_entropy(net(x), t).backward()
         optimizer.step()
         times.append((time.perf_counter() - began) * 1e3)
+    processor = (time.process_time() - processor) * 1e3 / int(steps)
     times = sorted(times[3:])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if form == "json":
+        row = {"ms": times[len(times) // 2], "least_ms": times[0], "processor_ms": processor, "peak_kb": peak}
+        print(json.dumps(row))
+        return
     print(
         f"torch {torch.__version__.split('+')[0]} {family} {order} on {threads} threads: median {times[len(times) // 2]:.2f}"
-        f" ms, least {times[0]:.2f} ms a step of 128; peak {peak} kB"
+        f" ms, least {times[0]:.2f} ms, of the processor {processor:.2f} ms a step of 128; peak {peak} kB"
     )
 
 

@@ -10,7 +10,7 @@ use crate::error::{RuntimeError, UnsupportedNode};
 use crate::lower::Lowered;
 
 /// What an input of the cut graph is fed with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Source {
     /// What the caller feeds for a value of the source graph.
     Fed(ValueId),
@@ -126,6 +126,15 @@ fn not_lowered(engine: &'static str, graph: &Graph, id: ValueId) -> RuntimeError
             reason: format!("{:?} depends on a node that is not computed", graph.value(id).name),
         }],
     }
+}
+
+/// The part of `graph` between `fed` and `computed`, and what its inputs are fed with.
+pub(crate) fn within(
+    graph: &Graph,
+    fed: &BTreeMap<ValueId, ValueId>,
+    computed: &[ValueId],
+) -> Result<(Graph, Vec<(String, Source)>), RuntimeError> {
+    cut(graph, fed, computed, |_| None)
 }
 
 /// The part of `lowered` between `fed` and `computed`.

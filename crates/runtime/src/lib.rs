@@ -31,6 +31,7 @@ mod error;
 mod folding;
 mod lower;
 mod memory;
+mod native;
 mod onnxruntime;
 mod planned;
 mod reference;
@@ -104,6 +105,20 @@ impl Engine {
     }
 }
 
+/// When convolutions with fed weights, their derivatives, and chains of element-wise operators with sums by channel, which
+/// training steps are made of, are computed by kernels of this crate, between runs of the engine. Their results have other
+/// roundings than the engine's own; they depend on threads no more than those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kernels {
+    /// The engine computes everything.
+    #[default]
+    Never,
+    /// Where there is enough to compute for it to be faster.
+    Worthwhile,
+    /// Wherever they can, however little there is to compute.
+    Always,
+}
+
 /// How a session runs.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -116,6 +131,8 @@ pub struct Options {
     /// Most bytes that a run may take, weights included; `None` is no limit. What happens to be free is never looked
     /// at.
     pub memory: Option<u64>,
+    /// What kernels of this crate compute in the engine's place.
+    pub kernels: Kernels,
 }
 
 /// An input or output of a session.
@@ -150,6 +167,12 @@ pub trait Session: Send + Sync {
     /// Inputs that are unknown, missing, or of a wrong element type or shape; outputs that are unknown; a run above
     /// the memory limit; failures of the engine.
     fn run(&self, inputs: &[(&str, &Array)], outputs: &[&str]) -> Result<Vec<Array>, RuntimeError>;
+
+    /// Takes arrays that the caller is done with: results of later runs may lie where they lay. Nothing comes of it but
+    /// time, since memory that was used before need not be asked for anew.
+    fn recycle(&self, arrays: Vec<Array>) {
+        drop(arrays);
+    }
 
     /// Bytes at the peak of a run that computes `outputs`, the symbols in the inputs' sizes standing for `sizes`:
     /// weights once, and every value from where it is made to where it is last read, with a margin for what the

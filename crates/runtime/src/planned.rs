@@ -10,7 +10,8 @@ use crate::check::{self, Fed};
 use crate::cut::{Cut, Target, Wanted};
 use crate::error::RuntimeError;
 use crate::lower::Lowered;
-use crate::{Engine, Options, Port, Session};
+use crate::native::{Stages, Storage};
+use crate::{Engine, Kernels, Options, Port, Session};
 
 /// An engine that loads graphs.
 pub(crate) trait Backend: Send + Sync {
@@ -21,8 +22,8 @@ pub(crate) trait Backend: Send + Sync {
     /// Which engine it is.
     const ENGINE: Engine;
 
-    /// The graph in the forms that the engine computes right.
-    fn lower(graph: &Graph) -> Result<Lowered, GraphError>;
+    /// The graph in the forms that the engine computes right; `native` leaves those that kernels here compute.
+    fn lower(graph: &Graph, native: bool) -> Result<Lowered, GraphError>;
 
     /// The tensor that is fed to every run in place of a constant; `None` where the plan holds it.
     fn fed_weight(tensor: &Tensor) -> Option<Tensor>;
@@ -41,6 +42,9 @@ pub(crate) trait Backend: Send + Sync {
         element: Option<ElementType>,
     ) -> Result<Array, RuntimeError>;
 
+    /// Does `work` on the threads of the session.
+    fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R;
+
     /// Bytes at the peak of a run of `graph`, whose sizes are bound.
     fn peak(&self, graph: &Graph) -> u64;
 }
@@ -52,6 +56,11 @@ pub(crate) struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
+    /// What is fed for values of `graph`.
+    pub(crate) fn new(graph: &'a Graph, fed: &'a Fed<'a>) -> Self {
+        Self { graph, fed }
+    }
+
     /// The array fed for a value, and the value's name.
     pub(crate) fn get(&self, id: ValueId) -> Result<(&'a str, &'a Array), RuntimeError> {
         match self.fed.values.get(&id) {
@@ -66,6 +75,8 @@ struct Loaded<P> {
     cut: Cut,
     /// Loaded at the first run: whoever asks only how much memory a run takes does not wait for it.
     plan: OnceLock<P>,
+    /// Where kernels compute some of it: the engine then loads what is between them.
+    stages: Option<Stages<P>>,
     peaks: Mutex<HashMap<BTreeMap<String, i64>, u64>>,
 }
 
@@ -76,6 +87,8 @@ pub(crate) struct PlannedSession<B: Backend> {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     memory: Option<u64>,
+    kernels: Kernels,
+    storage: Storage,
     /// The lowered graph; `None` where some node must know sizes, so that it is lowered anew for every binding.
     lowered: Option<Arc<Lowered>>,
     plans: Mutex<HashMap<Key, Arc<Loaded<B::Plan>>>>,
@@ -98,7 +111,7 @@ const PLANS: usize = 64;
 impl<B: Backend> PlannedSession<B> {
     /// Lowers `graph` for `backend`.
     pub(crate) fn open(graph: &Graph, options: &Options, backend: B) -> Result<Self, RuntimeError> {
-        let lowered = B::lower(graph)?;
+        let lowered = B::lower(graph, options.kernels != Kernels::Never)?;
         let engine = B::ENGINE.name();
         if !lowered.refused.is_empty() {
             let nodes = [lowered.refused, lowered.waiting].concat();
@@ -114,6 +127,8 @@ impl<B: Backend> PlannedSession<B> {
             inputs: check::ports(graph, graph.inputs()),
             outputs: check::ports(graph, graph.outputs()),
             memory: options.memory,
+            kernels: options.kernels,
+            storage: Storage::default(),
             lowered: lowered.waiting.is_empty().then(|| Arc::new(lowered)),
             plans: Mutex::default(),
         })
@@ -124,7 +139,7 @@ impl<B: Backend> PlannedSession<B> {
         if let Some(lowered) = &self.lowered {
             return Ok(Arc::clone(lowered));
         }
-        let lowered = B::lower(&self.graph.bind(sizes)?)?;
+        let lowered = B::lower(&self.graph.bind(sizes)?, self.kernels != Kernels::Never)?;
         if lowered.refused.is_empty() && lowered.waiting.is_empty() {
             return Ok(Arc::new(lowered));
         }
@@ -152,7 +167,8 @@ impl<B: Backend> PlannedSession<B> {
             engine: B::ENGINE.name(),
             fed_weight: B::fed_weight,
         })?;
-        let plan = Arc::new(Loaded { cut, plan: OnceLock::new(), peaks: Mutex::default() });
+        let stages = Stages::new(&cut, self.kernels, &self.storage)?;
+        let plan = Arc::new(Loaded { cut, plan: OnceLock::new(), stages, peaks: Mutex::default() });
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if plans.len() >= PLANS {
             plans.clear();
@@ -211,10 +227,10 @@ impl<B: Backend> Session for PlannedSession<B> {
             }
         }
         let feed = Feed { graph: &self.graph, fed: &fed };
-        let mut results = if loaded.cut.graph.outputs().is_empty() {
-            None
-        } else {
-            Some(self.backend.execute(self.load(&loaded)?, &loaded.cut, &feed)?)
+        let mut results = match &loaded.stages {
+            _ if loaded.cut.graph.outputs().is_empty() => None,
+            Some(stages) => Some(Made::Arrays(stages.run(&self.backend, &feed, &self.storage)?)),
+            None => Some(Made::Engine(self.backend.execute(self.load(&loaded)?, &loaded.cut, &feed)?)),
         };
         let element = |id: &ValueId| self.graph.value(*id).element;
         let targets = &loaded.cut.targets;
@@ -226,8 +242,15 @@ impl<B: Backend> Session for PlannedSession<B> {
             .zip(&wanted)
             .enumerate()
             .map(|(at, (target, id))| match (target, &mut results) {
-                (Target::Computed(position), Some(results)) => {
+                (Target::Computed(position), Some(Made::Engine(results))) => {
                     B::array(results, *position, !again(at, *position), element(id))
+                }
+                (Target::Computed(position), Some(Made::Arrays(arrays))) => {
+                    let array = arrays.get_mut(*position).ok_or_else(fewer::<B>)?;
+                    let empty = Array::F32(ndarray::ArrayD::zeros(ndarray::IxDyn(&[0])));
+                    let array =
+                        if again(at, *position) { array.clone() } else { std::mem::replace(array, empty) };
+                    Ok(in_kind_of(array, element(id)))
                 }
                 (Target::Computed(_), None) => Err(fewer::<B>()),
                 (Target::Fed(source), _) => Ok(in_kind(feed.get(*source)?.1, element(id))),
@@ -236,11 +259,23 @@ impl<B: Backend> Session for PlannedSession<B> {
             .collect()
     }
 
+    fn recycle(&self, arrays: Vec<Array>) {
+        for array in arrays {
+            self.storage.give(array);
+        }
+    }
+
     fn peak_bytes(&self, sizes: &BTreeMap<String, i64>, outputs: &[&str]) -> Result<u64, RuntimeError> {
         let wanted = check::wanted(&self.graph, outputs)?;
         let loaded = self.plan(sizes, BTreeSet::new(), wanted)?;
         self.peak(&loaded, sizes)
     }
+}
+
+/// What a run gave.
+enum Made<R> {
+    Engine(R),
+    Arrays(Vec<Array>),
 }
 
 fn fewer<B: Backend>() -> RuntimeError {
@@ -256,6 +291,14 @@ fn in_kind(array: &Array, element: Option<ElementType>) -> Array {
         (Array::F32(_), Some(Kind::F64)) => Array::F64(array.to_f64()),
         (Array::F64(_), Some(Kind::F32)) => Array::F32(array.to_f32()),
         _ => array.clone(),
+    }
+}
+
+/// A result in the kind of the value it stands for.
+fn in_kind_of(array: Array, element: Option<ElementType>) -> Array {
+    match (&array, element.map(Kind::of)) {
+        (Array::F32(_), Some(Kind::F64)) => Array::F64(array.to_f64()),
+        _ => array,
     }
 }
 

@@ -15,7 +15,7 @@ use pellucid_data::batches::BatchTargets;
 use pellucid_data::random::Stream;
 use pellucid_data::{Batches, Dataset, Plan};
 use pellucid_graph::{Dim, Tensor};
-use pellucid_runtime::{Options, Session, open};
+use pellucid_runtime::{Kernels, Options, Session, open};
 use sha2::{Digest, Sha256};
 
 use crate::checkpoint::{Checkpoint, Counts, Epoch, FILE, hex, sweep, write_atomically};
@@ -174,6 +174,7 @@ impl<'a> Run<'a> {
             device: limits.device,
             threads: limits.threads,
             memory: limits.memory,
+            kernels: Kernels::Worthwhile,
         };
         let session = open(&step.graph, &options)?;
         let weights = measured(&step, settings.average.is_some());
@@ -410,7 +411,7 @@ impl<'a> Run<'a> {
                 problem: watch::not_a_number(self.settings, place.counts.step, rate, &place.losses),
             });
         }
-        place.state = results.collect();
+        self.session.recycle(std::mem::replace(&mut place.state, results.collect()));
         place.last_rate = rate;
         place.last_norm = norm;
         place.losses.push(loss);

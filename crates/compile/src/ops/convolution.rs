@@ -1,7 +1,8 @@
 //! Convolutions of any spatial rank, with groups, dilation and asymmetric padding.
 //!
-//! The derivative for the data is the transposed convolution with the same weights; that for the weights is a matrix
-//! product for each kernel position, over the strided slice of the input that the position sees.
+//! The derivative for the data is the transposed convolution with the same weights; that for the weights is a convolution
+//! of the input with the signal, or, of several groups or unknown sizes, a matrix product for each kernel position, over the
+//! strided slice of the input that the position sees.
 
 use pellucid_graph::window::{FixedAxis, Window};
 use pellucid_graph::{Attribute, Graph, Node};
@@ -130,8 +131,7 @@ fn weight_derivative<'g>(
     countable(axes.iter().map(|axis| axis.kernel), KERNEL_POSITIONS, "positions of a kernel")?;
     let positions = signed(countable(axes.iter().map(|axis| axis.output), i64::MAX, "positions of a map")?);
     if group == 1 && [small, large].into_iter().all(|v| v.shape().is_ok_and(|shape| all_known(&shape))) {
-        let parts = of_one_group(small, large, axes)?;
-        return builder.concat(&parts, 2).reshape_to(&weights.shape()?);
+        return Ok(of_one_group(small, large, axes));
     }
     let padded = padded(large, axes, 2);
     let left = small.reshape(&[-1, group, rows, positions]);
@@ -144,35 +144,30 @@ fn weight_derivative<'g>(
     builder.concat(&parts, 2).reshape_to(&weights.shape()?)
 }
 
-/// Products of channels, joined over kernel positions, may have so many rows for all positions to be one product: with
-/// more, copies of the input take longer than products one by one.
-const COLUMNS: i64 = 64;
-
-/// For each kernel position the derivative of its weights, [a, b, 1], where all sizes are known: rows and places are summed
-/// by one product with the channels of `large` innermost, [a, n·p] · [n·p, b], so that a position costs one copy of the
-/// input and nothing is turned around. Few channels are taken for all positions at once.
-fn of_one_group<'g>(small: Var<'g>, large: Var<'g>, axes: &[FixedAxis]) -> Result<Vec<Var<'g>>> {
-    let (builder, rank) = (small.builder(), axes.len());
-    let (rows, columns) = (signed(small.size(1)?), signed(large.size(1)?));
-    let outer: Vec<usize> = [1, 0].into_iter().chain(2..rank + 2).collect();
-    let left = small.transpose(&outer).reshape(&[rows, -1]);
-    let offsets = offsets(axes);
-    if columns * signed(offsets.len()) <= COLUMNS {
-        let padded = padded(large.transpose(&outer), axes, 2);
-        let seen: Vec<Var<'g>> =
-            offsets.iter().map(|offset| window(padded, axes, offset, 2).reshape(&[columns, -1])).collect();
-        let transposed = [("transB", Attribute::Int(1))];
-        let product = builder.op("Gemm", &[left, builder.concat(&seen, 0)], &transposed);
-        let by_position = product.reshape(&[rows, signed(offsets.len()), columns]);
-        return Ok(vec![by_position.transpose(&[0, 2, 1])]);
+/// [a, b, k…] where all sizes are known: the convolution of `large`, its first two axes swapped, with `small`, swapped too,
+/// in which strides and dilations have changed places. What no window saw at the end is cut off first.
+///
+/// One node, so that an engine's lowering can choose how it is computed.
+fn of_one_group<'g>(small: Var<'g>, large: Var<'g>, axes: &[FixedAxis]) -> Var<'g> {
+    let mut seen = large;
+    let mut after = Vec::new();
+    for (position, axis) in axes.iter().enumerate() {
+        let end = axis.stride * (axis.output - 1) + axis.reach() - axis.input - axis.pad_begin;
+        if end < 0 {
+            seen = seen.slice(position + 2, 0, axis.input + end, 1);
+        }
+        after.push(end.max(0));
     }
-    let inner: Vec<usize> = [0].into_iter().chain(2..rank + 2).chain([1]).collect();
-    let padded = padded(large.transpose(&inner), axes, 1);
-    let part = |offset: &Vec<i64>| {
-        let seen = window(padded, axes, offset, 1).reshape(&[-1, columns]);
-        left.matmul(seen).reshape(&[rows, columns, 1])
-    };
-    Ok(offsets.iter().map(part).collect())
+    let ints = |value: fn(&FixedAxis) -> i64| Attribute::Ints(axes.iter().map(value).collect());
+    let pads = axes.iter().map(|axis| axis.pad_begin).chain(after).collect();
+    let attributes = [
+        ("strides", ints(|axis| axis.dilation)),
+        ("dilations", ints(|axis| axis.stride)),
+        ("pads", Attribute::Ints(pads)),
+    ];
+    let swapped: Vec<usize> = [1, 0].into_iter().chain(2..axes.len() + 2).collect();
+    let inputs = [seen.transpose(&swapped), small.transpose(&swapped)];
+    small.builder().op("Conv", &inputs, &attributes).transpose(&swapped)
 }
 
 fn all_known(shape: &[pellucid_graph::Dim]) -> bool {

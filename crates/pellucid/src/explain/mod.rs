@@ -26,7 +26,7 @@ use std::path::Path;
 
 use pellucid_compile::methods::{Definition, Settings as Checked};
 use pellucid_compile::{Method, Neuron, Request, Target};
-use pellucid_runtime::{Device, Engine, Options as EngineOptions};
+use pellucid_runtime::{Device, Engine, Kernels, Options as EngineOptions};
 
 pub use background::Draws;
 pub use baseline::Baseline;
@@ -64,7 +64,13 @@ pub struct Limits {
 
 impl Limits {
     pub(crate) fn engine_options(&self) -> EngineOptions {
-        EngineOptions { engine: self.engine, device: self.device, threads: self.threads, memory: self.memory }
+        EngineOptions {
+            engine: self.engine,
+            device: self.device,
+            threads: self.threads,
+            memory: self.memory,
+            kernels: Kernels::Never,
+        }
     }
 }
 

@@ -151,7 +151,7 @@ mod tests {
         let doubled = graph.push_one(NewNode::new("Mul", &[positive, two], "doubled")).unwrap();
         let y = graph.push_one(NewNode::new("MatMul", &[x, doubled], "y")).unwrap();
         graph.set_outputs(vec![y]);
-        let lowered = lower(&graph, Engine::Rten).unwrap();
+        let lowered = lower(&graph, Engine::Rten, false).unwrap();
         let large = lowered.graph.value_ids().filter_map(|id| lowered.graph.constant(id));
         assert_eq!(
             large.filter(|tensor| tensor.bytes().len() > SMALL).count(),

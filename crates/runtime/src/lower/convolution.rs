@@ -12,12 +12,12 @@ pub(super) const RULES: &[(&str, Rule)] =
 
 /// One spatial axis, its padding in numbers.
 #[derive(Debug, Clone, Copy)]
-struct Axis {
-    kernel: i64,
-    stride: i64,
-    dilation: i64,
-    begin: i64,
-    end: i64,
+pub(super) struct Axis {
+    pub(super) kernel: i64,
+    pub(super) stride: i64,
+    pub(super) dilation: i64,
+    pub(super) begin: i64,
+    pub(super) end: i64,
     extra: i64,
 }
 
@@ -67,7 +67,12 @@ fn conv(r: &mut Rewrite<'_>) -> Step<()> {
     let window = Window::of_conv(r.node, &spatial, &kernel).map_err(Refusal::Never)?;
     let spec =
         Convolution { x, weight, bias: r.maybe(2), group: r.node.int("group", 1), axes: geometry(&window)? };
-    let y = write_conv(r, &spec)?;
+    let products = if r.made.native || spec.group != 1 || spec.bias.is_some() {
+        None
+    } else {
+        super::weights::derivative(r, &spec.axes)?
+    };
+    let y = products.map_or_else(|| write_conv(r, &spec), Ok)?;
     r.done(y)
 }
 
@@ -167,7 +172,9 @@ fn conv_transpose(r: &mut Rewrite<'_>) -> Step<()> {
     let unit = spec.axes.iter().all(|axis| axis.stride == 1);
     let bytes = r.graph.constant(weight).map_or(0, |tensor| tensor.bytes().len());
     let large = bytes > TURNED_BYTES || bytes.saturating_add(r.made.turned) > TURNED_TOGETHER;
-    let keeps = large && r.engine == Engine::Rten;
+    // A kernel of this crate reads fed weights as they lie.
+    let native = r.made.native && r.graph.constant(weight).is_none();
+    let keeps = native || large && r.engine == Engine::Rten;
     let y = if unit && !keeps && turned.iter().all(|axis| axis.begin >= 0 && axis.end >= 0) {
         r.made.turned = r.made.turned.saturating_add(bytes);
         let weight = turn(r, weight, group)?;
@@ -306,7 +313,7 @@ mod tests {
             let y = graph.push_one(NewNode::new("ConvTranspose", &[x, kernel], format!("y{k}"))).unwrap();
             graph.add_output(y).unwrap();
         }
-        let lowered = lower(&graph, Engine::Rten).unwrap();
+        let lowered = lower(&graph, Engine::Rten, false).unwrap();
         let kept = lowered.graph.nodes().iter().filter(|node| node.operator == "ConvTranspose").count();
         assert_eq!(kept, count - fits);
     }

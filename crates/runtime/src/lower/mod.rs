@@ -24,6 +24,7 @@ mod quantize;
 mod reduce;
 mod resize;
 mod rewrite;
+mod weights;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -130,9 +131,10 @@ pub(crate) struct Lowered {
     pub(crate) waiting: Vec<UnsupportedNode>,
 }
 
-/// Lowers every node that can be lowered, and tells which of those that the outputs need cannot.
-pub(crate) fn lower(source: &Graph, engine: Engine) -> Result<Lowered, GraphError> {
-    let mut made = Made::default();
+/// Lowers every node that can be lowered, and tells which of those that the outputs need cannot. With `native` what the
+/// kernels of `native/` compute is left as they look for it.
+pub(crate) fn lower(source: &Graph, engine: Engine, native: bool) -> Result<Lowered, GraphError> {
+    let mut made = Made::new(native);
     let mut graph = Graph::new();
     graph.name.clone_from(&source.name);
     let mut values: Vec<Option<ValueId>> = vec![None; source.values().len()];

@@ -75,6 +75,11 @@ pub(super) fn staged(r: &mut Rewrite<'_>, operator: &str, x: ValueId, axes: &[i6
     let mut sorted = axes.iter().map(|axis| wrap_axis(*axis, rank)).collect::<Step<Vec<usize>>>()?;
     sorted.sort_unstable();
     sorted.dedup();
+    if r.made.native {
+        // A kernel sums over channels at once.
+        let axes: Vec<i64> = sorted.into_iter().map(whole).collect();
+        return r.reduce(operator, x, &axes);
+    }
     let mut end = rank;
     while end > 0 && sorted.contains(&(end - 1)) {
         end -= 1;

@@ -30,6 +30,8 @@ pub(super) fn never<T>(reason: impl Into<String>) -> Step<T> {
 /// What a lowering has made so far: names of values and nodes, and second copies of weights.
 #[derive(Debug, Default)]
 pub(super) struct Made {
+    /// Whether kernels of this crate run between runs of the engine.
+    pub(super) native: bool,
     values: usize,
     nodes: HashMap<String, usize>,
     /// Bytes of kernels that were turned around.
@@ -47,6 +49,10 @@ pub(super) struct Folded {
 }
 
 impl Made {
+    pub(super) fn new(native: bool) -> Self {
+        Self { native, ..Self::default() }
+    }
+
     pub(super) fn fresh(&mut self) -> String {
         self.values += 1;
         format!("v{}", self.values)

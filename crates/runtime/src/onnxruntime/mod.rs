@@ -6,7 +6,7 @@ mod fold;
 mod library;
 mod plan;
 
-use std::sync::PoisonError;
+use std::sync::{OnceLock, PoisonError};
 
 use ndarray::{ArrayD, IxDyn};
 use ort::session::SessionInputValue;
@@ -29,6 +29,8 @@ const NAME: &str = Engine::Onnxruntime.name();
 pub(crate) struct Onnxruntime {
     threads: Option<usize>,
     device: Device,
+    /// Threads of kernels that run between runs of the engine.
+    pool: OnceLock<Option<rayon::ThreadPool>>,
 }
 
 /// Whether the library is there and new enough.
@@ -45,7 +47,7 @@ impl Onnxruntime {
     pub(crate) fn new(options: &Options) -> Result<Self, RuntimeError> {
         library::environment()?;
         options.device.check()?;
-        Ok(Self { threads: options.threads, device: options.device })
+        Ok(Self { threads: options.threads, device: options.device, pool: OnceLock::new() })
     }
 }
 
@@ -54,8 +56,8 @@ impl Backend for Onnxruntime {
     type Results = Vec<Array>;
     const ENGINE: Engine = Engine::Onnxruntime;
 
-    fn lower(graph: &Graph) -> Result<Lowered, GraphError> {
-        lower(graph, Engine::Onnxruntime)
+    fn lower(graph: &Graph, native: bool) -> Result<Lowered, GraphError> {
+        lower(graph, Engine::Onnxruntime, native)
     }
 
     fn fed_weight(_: &Tensor) -> Option<Tensor> {
@@ -88,19 +90,34 @@ impl Backend for Onnxruntime {
     fn array(
         results: &mut Vec<Array>,
         position: usize,
-        _last: bool,
+        last: bool,
         element: Option<ElementType>,
     ) -> Result<Array, RuntimeError> {
         let array = results
-            .get(position)
+            .get_mut(position)
             .ok_or_else(|| failed("it returned fewer results than were asked for".to_owned()))?;
         let kind = element.map_or(array.kind(), Kind::of);
         match (array, kind) {
-            (Array::F32(_), Kind::F64) => Ok(Array::F64(array.to_f64())),
-            (array, kind) if array.kind() == kind => Ok(array.clone()),
+            (Array::F32(array), Kind::F64) => Ok(Array::F64(array.mapv(f64::from))),
+            (array, kind) if array.kind() == kind => {
+                let empty = Array::F32(ArrayD::zeros(IxDyn(&[0])));
+                Ok(if last { std::mem::replace(array, empty) } else { array.clone() })
+            }
             (array, kind) => {
                 Err(failed(format!("it returned {}, expected {}", array.kind().name(), kind.name())))
             }
+        }
+    }
+
+    fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let pool = self.pool.get_or_init(|| {
+            // 0 is one a processor.
+            let threads = self.threads.unwrap_or(0);
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok()
+        });
+        match pool {
+            Some(pool) => pool.install(work),
+            None => work(),
         }
     }
 

@@ -57,8 +57,8 @@ impl Backend for Rten {
     type Results = Results;
     const ENGINE: Engine = Engine::Rten;
 
-    fn lower(graph: &Graph) -> Result<Lowered, GraphError> {
-        lower(graph, Engine::Rten)
+    fn lower(graph: &Graph, native: bool) -> Result<Lowered, GraphError> {
+        lower(graph, Engine::Rten, native)
     }
 
     fn fed_weight(tensor: &Tensor) -> Option<Tensor> {
@@ -131,6 +131,10 @@ impl Backend for Rten {
             return given(results.values[place].take().ok_or_else(missing)?, element);
         }
         result(results.values[place].as_ref().ok_or_else(missing)?, element)
+    }
+
+    fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.as_deref().unwrap_or_else(|| ::rten::thread_pool()).run(work)
     }
 
     fn peak(&self, graph: &Graph) -> u64 {

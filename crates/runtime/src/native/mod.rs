@@ -1,0 +1,364 @@
+//! What an engine leaves to be gained in training steps, computed here between runs of the engine: convolutions whose
+//! weights are fed, their derivatives, and chains of element-wise operators with sums by channel.
+//!
+//! Engines take no operators from outside, so the graph is cut where a kernel stands: [`staged`] tells stretches of nodes
+//! that the engine runs from kernels, and `stage.rs` runs them in turn. Nothing here knows an engine.
+
+mod convolution;
+mod group;
+mod operation;
+mod planes;
+mod program;
+mod stage;
+mod tile;
+
+use std::collections::BTreeSet;
+
+use pellucid_graph::{ElementType, Graph, Node, NodeId, ValueId};
+
+use crate::Kernels;
+use planes::{Geometry, Sizes};
+use program::Program;
+pub(crate) use stage::{Stages, Storage};
+
+/// What is computed here.
+#[derive(Debug)]
+enum Work {
+    /// Of x, weights and perhaps a bias.
+    Convolution(Geometry),
+    /// Of the signal and weights, for an input of these sizes.
+    InputDerivative(Geometry, Sizes),
+    /// Of x and the signal; `[c, o, k_y, k_x]`, as the convolution of their transposes has it.
+    WeightDerivative(Geometry),
+    Program(Program),
+}
+
+/// A kernel and the nodes that it stands for.
+#[derive(Debug)]
+struct Kernel {
+    work: Work,
+    nodes: BTreeSet<NodeId>,
+    inputs: Vec<ValueId>,
+    outputs: Vec<ValueId>,
+    /// Elements of each output.
+    lengths: Vec<usize>,
+}
+
+/// How much there must be to compute.
+#[derive(Debug, Clone, Copy)]
+struct Least {
+    /// Products of a convolution.
+    products: usize,
+    /// Numbers of a space in which two nodes are a program.
+    pair: usize,
+    /// Numbers of a space in which one node is.
+    alone: usize,
+    /// Numbers of a channel's plane over which sums are taken.
+    plane: usize,
+}
+
+impl Least {
+    fn of(when: Kernels) -> Option<Self> {
+        match when {
+            Kernels::Never => None,
+            Kernels::Worthwhile => Some(Self { products: 1 << 18, pair: 1 << 12, alone: 1 << 18, plane: 8 }),
+            Kernels::Always => Some(Self { products: 1, pair: 1, alone: 1, plane: 1 }),
+        }
+    }
+}
+
+/// The kernels of a lowered graph, where sizes are known.
+fn kernels(graph: &Graph, when: Kernels) -> Vec<Kernel> {
+    let Some(least) = Least::of(when) else { return Vec::new() };
+    let mut kernels = Vec::new();
+    let mut taken = BTreeSet::new();
+    for id in graph.node_ids() {
+        let node = graph.node(id);
+        let found = match node.operator.as_str() {
+            "Conv" => weight_derivative(graph, node, least).or_else(|| convolution(graph, node, least)),
+            "ConvTranspose" => input_derivative(graph, node, least),
+            _ => None,
+        };
+        let Some((work, inputs)) = found else { continue };
+        taken.insert(id);
+        kernels.push((
+            work,
+            BTreeSet::from([id]),
+            inputs,
+            node.outputs.iter().flatten().copied().collect::<Vec<_>>(),
+        ));
+    }
+    for group in group::groups(graph, &taken, least) {
+        kernels.push((Work::Program(group.program), group.nodes, group.inputs, group.outputs));
+    }
+    let length = |id: &ValueId| graph.value(*id).static_shape().map_or(0, |shape| shape.iter().product());
+    kernels
+        .into_iter()
+        .map(|(work, nodes, inputs, outputs)| {
+            let lengths = outputs.iter().map(length).collect();
+            Kernel { work, nodes, inputs, outputs, lengths }
+        })
+        .collect()
+}
+
+fn sizes(graph: &Graph, id: ValueId) -> Option<[usize; 4]> {
+    let value = graph.value(id);
+    (value.element == Some(ElementType::F32)).then(|| value.static_shape()).flatten()?.try_into().ok()
+}
+
+/// Strides, pads and kernel of a node over two axes of one group, dilated by one.
+fn geometry(node: &Node, kernel: [usize; 2]) -> Option<Geometry> {
+    let pair = |name: &str, default: usize| match node.ints(name) {
+        None => Some([default; 2]),
+        Some(list) => <[i64; 2]>::try_from(list).ok().and_then(unsigned),
+    };
+    let pads = match node.ints("pads") {
+        None => [0; 4],
+        Some(list) => unsigned(<[i64; 4]>::try_from(list).ok()?)?,
+    };
+    let plain =
+        node.int("group", 1) == 1 && pair("dilations", 1)? == [1, 1] && kernel.iter().all(|size| *size > 0);
+    let stride = pair("strides", 1).filter(|stride| stride.iter().all(|step| *step > 0))?;
+    let geometry = Geometry { kernel, stride, before: [pads[0], pads[1]], after: [pads[2], pads[3]] };
+    (plain && (0..2).all(|axis| geometry.before[axis] < kernel[axis])).then_some(geometry)
+}
+
+fn unsigned<const N: usize>(list: [i64; N]) -> Option<[usize; N]> {
+    let mut sizes = [0; N];
+    for (size, number) in sizes.iter_mut().zip(list) {
+        *size = usize::try_from(number).ok()?;
+    }
+    Some(sizes)
+}
+
+fn enough(least: Least, sizes: &[usize]) -> bool {
+    sizes.iter().try_fold(1usize, |all, size| all.checked_mul(*size)).is_some_and(|all| all >= least.products)
+}
+
+/// A convolution whose weights are no constant: an engine lays out constants once, which kernels here do in every run.
+fn convolution(graph: &Graph, node: &Node, least: Least) -> Option<(Work, Vec<ValueId>)> {
+    let (x, weights) = (node.input(0)?, node.input(1)?);
+    let ([rows, channels, ..], [outputs, inside, height, width]) = (sizes(graph, x)?, sizes(graph, weights)?);
+    let [_, _, down, across] = sizes(graph, node.output(0)?)?;
+    let geometry = geometry(node, [height, width])?;
+    let fits = channels == inside
+        && graph.constant(weights).is_none()
+        && enough(least, &[rows, channels, outputs, height, width, down, across]);
+    let inputs = [x, weights].into_iter().chain(node.input(2)).collect();
+    fits.then_some((Work::Convolution(geometry), inputs))
+}
+
+fn input_derivative(graph: &Graph, node: &Node, least: Least) -> Option<(Work, Vec<ValueId>)> {
+    let (dy, weights) = (node.input(0)?, node.input(1)?);
+    let ([rows, channels, down, across], [outside, inside, height, width]) =
+        (sizes(graph, dy)?, sizes(graph, weights)?);
+    let input = Sizes::of(&sizes(graph, node.output(0)?)?)?;
+    let geometry = geometry(node, [height, width])?;
+    let fits = channels == outside
+        && node.input(2).is_none()
+        && graph.constant(weights).is_none()
+        && geometry.output(0, input.space[0]) == Some(down)
+        && geometry.output(1, input.space[1]) == Some(across)
+        && enough(least, &[rows, channels, inside, height, width, down, across]);
+    fits.then_some((Work::InputDerivative(geometry, input), vec![dy, weights]))
+}
+
+/// A convolution of an input's transpose with a signal's: the derivative for the weights of one whose strides are this one's
+/// dilations. What was cut off the input's end, no window of that one saw.
+fn weight_derivative(graph: &Graph, node: &Node, least: Least) -> Option<(Work, Vec<ValueId>)> {
+    let x = transposed(graph, node.input(0)?)?;
+    let dy = transposed(graph, node.input(1)?)?;
+    let x = uncut(graph, x).unwrap_or(x);
+    let ([rows, channels, height, width], [same, outputs, down, across]) =
+        (sizes(graph, x)?, sizes(graph, dy)?);
+    let [inside, outside, high, wide] = sizes(graph, node.output(0)?)?;
+    let plain = node.int("group", 1) == 1
+        && node.input(2).is_none()
+        && node.ints("strides").is_none_or(|strides| strides.iter().all(|stride| *stride == 1));
+    let stride = match node.ints("dilations") {
+        None => [1, 1],
+        Some(list) => unsigned(<[i64; 2]>::try_from(list).ok()?)?,
+    };
+    let pads = match node.ints("pads") {
+        None => [0; 4],
+        Some(list) => unsigned(<[i64; 4]>::try_from(list).ok()?)?,
+    };
+    let geometry =
+        Geometry { kernel: [high, wide], stride, before: [pads[0], pads[1]], after: [pads[2], pads[3]] };
+    let fits = plain
+        && rows == same
+        && (inside, outside) == (channels, outputs)
+        && stride.iter().all(|step| *step > 0)
+        && high > 0
+        && wide > 0
+        && geometry.output(0, height) == Some(down)
+        && geometry.output(1, width) == Some(across)
+        && enough(least, &[rows, channels, outputs, high, wide, down, across]);
+    fits.then_some((Work::WeightDerivative(geometry), vec![x, dy]))
+}
+
+/// What a value is, with its first two axes swapped.
+fn transposed(graph: &Graph, id: ValueId) -> Option<ValueId> {
+    let node = graph.producer_of(id).map(|node| graph.node(node))?;
+    (node.operator == "Transpose" && node.ints("perm") == Some(&[1, 0, 2, 3]))
+        .then(|| node.input(0))
+        .flatten()
+}
+
+/// What a value is the beginning of, along spatial axes.
+fn uncut(graph: &Graph, id: ValueId) -> Option<ValueId> {
+    let node = graph.producer_of(id).map(|node| graph.node(node))?;
+    if node.operator != "Slice" {
+        return None;
+    }
+    let list =
+        |at: usize| node.input(at).and_then(|id| graph.constant(id)).and_then(pellucid_graph::Tensor::to_i64);
+    let (starts, axes, steps) = (list(1)?, list(3)?, list(4).unwrap_or_default());
+    let plain = starts.iter().all(|start| *start == 0)
+        && steps.iter().all(|step| *step == 1)
+        && axes.iter().all(|axis| matches!(axis, 2 | 3));
+    let x = node.input(0).filter(|_| plain)?;
+    Some(uncut(graph, x).unwrap_or(x))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use pellucid_compile::training::{Optimizer, TrainingConfig, TrainingStep, training_step};
+    use pellucid_graph::{Attribute, Dim, NewNode, Tensor};
+
+    use super::*;
+    use crate::{Array, Engine, Options, open};
+
+    const ROWS: usize = 5;
+
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|k| ((k * 7919 + seed * 104_729) % 2003) as f32 / 2003.0 - 0.5).collect()
+    }
+
+    /// A convolution with batch normalisation, a second of stride 2 beside a shortcut, means of maps, a linear layer.
+    fn step(optimizer: Optimizer) -> TrainingStep {
+        let mut graph = Graph::new();
+        let shape = [ROWS, 3, 9, 8].map(|size| Dim::known(i64::try_from(size).unwrap())).to_vec();
+        let x = graph.add_input("x", ElementType::F32, Some(shape)).unwrap();
+        let mut seed = 0;
+        let mut weight = |graph: &mut Graph, name: &str, shape: &[usize]| {
+            seed += 1;
+            let values = numbers(shape.iter().product(), seed);
+            graph.add_constant(name, Tensor::from_f32(shape.to_vec(), &values).unwrap()).unwrap()
+        };
+        let mut conv = |graph: &mut Graph, x, name: &str, shape: [usize; 4], stride: i64| {
+            let w = weight(graph, &format!("{name}.weight"), &shape);
+            let pad = i64::try_from(shape[2] / 2).unwrap();
+            let new = NewNode::new("Conv", &[x, w], format!("{name}.out"))
+                .with("strides", Attribute::Ints(vec![stride; 2]))
+                .with("pads", Attribute::Ints(vec![pad; 4]));
+            let y = graph.push_one(new).unwrap();
+            let mut inputs = vec![y];
+            for what in ["scale", "bias", "mean", "variance"] {
+                let values: Vec<f32> = match what {
+                    "scale" | "variance" => vec![1.0; shape[0]],
+                    _ => numbers(shape[0], 77),
+                };
+                let tensor = Tensor::from_f32(vec![shape[0]], &values).unwrap();
+                inputs.push(graph.add_constant(format!("{name}.{what}"), tensor).unwrap());
+            }
+            graph.push_one(NewNode::new("BatchNormalization", &inputs, format!("{name}.normal"))).unwrap()
+        };
+        let y = conv(&mut graph, x, "first", [6, 3, 3, 3], 1);
+        let y = graph.push_one(NewNode::new("Relu", &[y], "first.relu")).unwrap();
+        let a = conv(&mut graph, y, "second", [8, 6, 3, 3], 2);
+        let b = conv(&mut graph, y, "shortcut", [8, 6, 1, 1], 2);
+        let sum = graph.push_one(NewNode::new("Add", &[a, b], "sum")).unwrap();
+        let y = graph.push_one(NewNode::new("Relu", &[sum], "relu")).unwrap();
+        let y = graph.push_one(NewNode::new("GlobalAveragePool", &[y], "pool")).unwrap();
+        let y = graph.push_one(NewNode::new("Flatten", &[y], "flat")).unwrap();
+        let w = graph.add_constant("fc", Tensor::from_f32(vec![8, 4], &numbers(32, 9)).unwrap()).unwrap();
+        let y = graph.push_one(NewNode::new("MatMul", &[y, w], "logits")).unwrap();
+        graph.add_output(y).unwrap();
+        training_step(&graph, &TrainingConfig { optimizer, weight_decay: 0.01, ..TrainingConfig::default() })
+            .unwrap()
+    }
+
+    fn results(step: &TrainingStep, options: &Options) -> Vec<Array> {
+        let session = open(&step.graph, options).unwrap();
+        let mut fed: BTreeMap<String, Array> = BTreeMap::new();
+        fed.insert("x".to_owned(), Array::from_f32(&[ROWS, 3, 9, 8], numbers(ROWS * 216, 5)).unwrap());
+        fed.insert(step.targets.clone(), Array::from_i64(&[ROWS], vec![0, 1, 2, 3, 1]).unwrap());
+        fed.insert(step.learning_rate.clone(), Array::from_f32(&[], vec![0.1]).unwrap());
+        if let Some(momentum) = &step.momentum {
+            fed.insert(momentum.clone(), Array::from_f32(&[], vec![0.9]).unwrap());
+        }
+        for carried in &step.state {
+            fed.insert(carried.input.clone(), Array::from_tensor(&carried.start));
+        }
+        let mut wanted = vec![step.loss.as_str(), step.norm.as_str()];
+        wanted.extend(step.weights.iter().map(|weight| weight.derivative.as_str()));
+        wanted.extend(step.state.iter().map(|carried| carried.updated.as_str()));
+        // Twice: the second run lies in what the first gave back.
+        let mut last = Vec::new();
+        for _ in 0..2 {
+            let fed: Vec<(&str, &Array)> = fed.iter().map(|(name, array)| (name.as_str(), array)).collect();
+            session.recycle(std::mem::take(&mut last));
+            last = session.run(&fed, &wanted).unwrap();
+        }
+        last
+    }
+
+    fn engines() -> impl Iterator<Item = Engine> {
+        Engine::ALL.into_iter().filter(|engine| *engine != Engine::Reference && engine.available().is_ok())
+    }
+
+    #[test]
+    fn steps_are_those_of_the_interpreter() {
+        for optimizer in [Optimizer::ADAM_W, Optimizer::Sgd { momentum: true, nesterov: true }] {
+            let step = step(optimizer);
+            let exact = results(&step, &Options { engine: Engine::Reference, ..Options::default() });
+            for engine in engines() {
+                let options = |kernels, threads| Options {
+                    engine,
+                    kernels,
+                    threads: Some(threads),
+                    ..Options::default()
+                };
+                let found = results(&step, &options(Kernels::Always, 1));
+                for (at, (found, exact)) in found.iter().zip(&exact).enumerate() {
+                    let (found, exact) = (found.to_f64(), exact.to_f64());
+                    assert_eq!(found.shape(), exact.shape());
+                    let most = exact.iter().fold(1e-2f64, |most, value| most.max(value.abs()));
+                    let error = (&found - &exact).iter().fold(0.0f64, |most, error| most.max(error.abs()));
+                    // AdamW divides by what may be rounding alone.
+                    let near = if optimizer == Optimizer::ADAM_W && at > step.weights.len() + 1 {
+                        5e-3
+                    } else {
+                        2e-5
+                    };
+                    assert!(error <= near * most, "{} {at}: {error:e} of {most:e}", engine.name());
+                }
+                assert_eq!(found, results(&step, &options(Kernels::Always, 3)), "{}", engine.name());
+            }
+        }
+    }
+
+    /// Every convolution and both derivatives of each are kernels, and so are normalisations with what surrounds them.
+    #[test]
+    fn a_step_of_a_network_is_kernels() {
+        let step = step(Optimizer::Sgd { momentum: true, nesterov: false });
+        for engine in [Engine::Rten, Engine::Onnxruntime] {
+            let lowered = crate::lower::lower(&step.graph, engine, true).unwrap();
+            let kernels = kernels(&lowered.graph, Kernels::Always);
+            let count = |is: fn(&Work) -> bool| kernels.iter().filter(|kernel| is(&kernel.work)).count();
+            assert_eq!(count(|work| matches!(work, Work::Convolution(_))), 3);
+            assert_eq!(count(|work| matches!(work, Work::WeightDerivative(_))), 3);
+            assert_eq!(count(|work| matches!(work, Work::InputDerivative(..))), 2);
+            let programs: Vec<usize> = kernels
+                .iter()
+                .filter(|kernel| matches!(kernel.work, Work::Program(_)))
+                .map(|kernel| kernel.nodes.len())
+                .collect();
+            assert!(programs.iter().filter(|nodes| **nodes >= 9).count() >= 4, "{programs:?}");
+            assert!(super::kernels(&lowered.graph, Kernels::Never).is_empty());
+        }
+    }
+}
