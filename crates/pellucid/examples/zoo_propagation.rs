@@ -263,7 +263,11 @@ fn cell(method: &str, covered: f64, runs: &BTreeMap<String, Run>) -> (String, bo
     }
     let change = |name: &str| runs.get(name).map(|run| 100.0 * (run.sum / run.score - 1.0));
     match change("rten") {
-        Some(change) => (format!("{change:+.1} %"), runs.len() > 1 && change.is_finite()),
+        Some(change) => {
+            let text =
+                if change.abs() < 1e6 { format!("{change:+.1} %") } else { format!("{change:+.0e} %") };
+            (text, runs.len() > 1 && change.is_finite())
+        }
         None => ("not measured".to_owned(), false),
     }
 }
@@ -271,11 +275,16 @@ fn cell(method: &str, covered: f64, runs: &BTreeMap<String, Run>) -> (String, bo
 fn table(work: &Path) -> Result<String> {
     let methods = measured();
     let (mut rows, mut failures, mut cells, mut networks) = (String::new(), 0, 0, 0);
+    // Drawn, but not measured yet.
+    let mut missing = Vec::new();
     for folder in &folders(work, &[])? {
-        let Ok(text) = fs::read_to_string(folder.join(RECORD)) else { continue };
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let Ok(text) = fs::read_to_string(folder.join(RECORD)) else {
+            missing.push(name.into_owned());
+            continue;
+        };
         let found: Found = serde_json::from_str(&text)?;
         networks += 1;
-        let name = folder.file_name().unwrap_or_default().to_string_lossy();
         write!(rows, "| {name}, {} |", found.file.trim_end_matches(".onnx"))?;
         for method in &methods {
             let covered = found.covered.get(*method).copied().unwrap_or_default();
@@ -296,6 +305,9 @@ fn table(work: &Path) -> Result<String> {
         methods.len(),
         cells - failures
     )?;
+    if !missing.is_empty() {
+        writeln!(text, "**Not measured yet**: {}.\n", missing.join(", "))?;
+    }
     let names: Vec<String> = methods.iter().map(|method| format!("`{method}`")).collect();
     writeln!(text, "| network, file | {} |", names.join(" | "))?;
     writeln!(text, "|---|{}", "--:|".repeat(methods.len()))?;
