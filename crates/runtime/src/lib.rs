@@ -55,6 +55,9 @@ pub enum Engine {
     #[default]
     Rten,
     /// onnxruntime, where the user has it: `float32`, several threads, and other devices through its providers.
+    ///
+    /// With glibc, loading a session sets `M_MMAP_THRESHOLD` and `M_TRIM_THRESHOLD` of the whole process, in the end to
+    /// the most that glibc raises them to by itself; what a program set before is lost.
     Onnxruntime,
     /// The interpreter: `float64`, slow, obviously right.
     Reference,
