@@ -331,7 +331,7 @@ fn of_neuron<'g>(y: Var<'g>, index: &[usize]) -> Result<(Var<'g>, Var<'g>)> {
     if !axes.is_empty() {
         score = score.mean(&axes, Keep::None);
     }
-    Ok((score, (mask * (1.0 / units)).expand_like(y)?))
+    Ok((score, (mask / units).expand_like(y)?))
 }
 
 fn one_number() -> CompileError {

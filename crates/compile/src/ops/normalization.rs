@@ -109,7 +109,7 @@ fn count_of<'g>(x: Var<'g>, axes: &[usize]) -> Result<Var<'g>> {
     let known = axes.iter().try_fold(1.0, |all, axis| Some(all * shape.get(*axis)?.size()? as f64));
     Ok(match known {
         Some(count) => x.scalar(count),
-        None => x.apply("Size").cast(x.element()) * (1.0 / x.size(1)? as f64),
+        None => x.apply("Size").cast(x.element()) / x.size(1)? as f64,
     })
 }
 

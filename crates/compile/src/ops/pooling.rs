@@ -249,7 +249,7 @@ fn global_average_pool<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     for axis in spatial(x)? {
         positions *= signed(x.size(axis)?.max(1)) as f64;
     }
-    Ok(s.only_first(dy * (1.0 / positions)))
+    Ok(s.only_first(dy / positions))
 }
 
 /// dx = dy at the first maximum

@@ -72,7 +72,7 @@ fn mean<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let (x, axes, dy) = parts(s)?;
     let known: Result<usize> = axes.iter().try_fold(1, |count: usize, axis| Ok(count * x.size(*axis)?));
     let share = if let Ok(count) = known {
-        dy * (1.0 / signed(count).max(1) as f64)
+        dy / signed(count).max(1) as f64
     } else {
         // Sizes that are only known while running: elements of x by elements of y.
         let size = |v: Var<'g>| v.apply("Size").cast(x.element());

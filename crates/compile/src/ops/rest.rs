@@ -24,7 +24,7 @@ pub(crate) enum Rest<'g> {
 pub(crate) fn rest<'g>(s: &Step<'g>, found: &Signals<'g>) -> Result<Rest<'g>> {
     match s.node.operator.as_str() {
         "Add" | "Sum" => added(s, 1.0),
-        "Mean" => added(s, 1.0 / signed(s.input_count()) as f64),
+        "Mean" => added(s, signed(s.input_count()) as f64),
         "Sub" => subtracted(s),
         "Mul" | "MatMul" => multiplied(s, None),
         "Div" => divided(s),
@@ -65,14 +65,16 @@ fn has_constants(s: &Step<'_>) -> bool {
 }
 
 /// Σ of inputs that do not depend on the model's, times `factor`.
-fn added<'g>(s: &Step<'g>, factor: f64) -> Result<Rest<'g>> {
+/// What the inputs that get no signal add, of which the output is the sum divided by `parts`.
+fn added<'g>(s: &Step<'g>, parts: f64) -> Result<Rest<'g>> {
     let dy = s.dy()?;
     let mut sum: Option<Var<'g>> = None;
     for index in (0..s.input_count()).filter(|index| !s.wants(*index)) {
         let term = dy * s.x(index)?;
         sum = Some(sum.map_or(term, |sum| sum + term));
     }
-    Ok(sum.map_or(Rest::Nothing, |sum| Rest::Placed(scaled(sum, factor))))
+    let share = |sum| if parts > 1.0 { sum / parts } else { sum };
+    Ok(sum.map_or(Rest::Nothing, |sum| Rest::Placed(share(sum))))
 }
 
 fn scaled(v: Var<'_>, factor: f64) -> Var<'_> {

@@ -40,15 +40,13 @@ impl Rule for Gate {
         let s = step.dy()? / stabilized(step.y()?, self.stabilizer);
         let takers: Vec<usize> = (0..step.input_count()).filter(|index| step.is_signal(*index)).collect();
         let gate = gate(step);
-        let share = match gate {
-            Some(_) => 1.0 / (takers.len().max(2) - 1) as f64,
-            None => 1.0 / takers.len().max(1) as f64,
-        };
+        let sharing = takers.len() - usize::from(gate.is_some());
         let all = Step { wanted: vec![true; step.input_count()], ..step.with_signal(s) };
         let contributions = step.times_inputs(all.vjp()?);
         for (index, contribution) in contributions.into_iter().enumerate() {
             if takers.contains(&index) && gate != Some(index) {
-                signals[index] = contribution.map(|whole| if share < 1.0 { whole * share } else { whole });
+                signals[index] =
+                    contribution.map(|whole| if sharing > 1 { whole / sharing as f64 } else { whole });
             }
         }
         Ok(signals)

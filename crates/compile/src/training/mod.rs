@@ -437,7 +437,7 @@ fn followed<'g>(builder: &'g Builder, statistic: &Statistic) -> Result<Var<'g>> 
             }
             Some(count) => batch * (count / (count - 1.0)),
             None => {
-                let count = x.apply("Size").cast(batch.element()) * (1.0 / channels);
+                let count = x.apply("Size").cast(batch.element()) / channels;
                 batch * (count / (count - 1.0))
             }
         };

@@ -76,6 +76,43 @@ fn the_papers_examples_by_hand() {
     }
 }
 
+/// Means over 7, 49 and 3 numbers, none of whose shares is a float32: a derivative that multiplies by the share would be off
+/// by its rounding, which the interpreter's float64 shows.
+#[test]
+fn means_in_files_of_float32_lose_nothing_to_rounding() {
+    let mut random = Random::new(71);
+    let shape = [1, 3, 7, 7];
+    type Mean = for<'g> fn(Var<'g>) -> Var<'g>;
+    let means: [(&str, Mean); 4] = [
+        ("GlobalAveragePool", |x| x.apply("GlobalAveragePool").reshape(&[1, 3])),
+        ("ReduceMean", |x| x.mean(&[2, 3], Keep::None)),
+        ("AveragePool", |x| {
+            let windows = ("kernel_shape", Attribute::Ints(vec![7, 1]));
+            x.builder().op("AveragePool", &[x], &[windows]).mean(&[2, 3], Keep::None)
+        }),
+        ("Mean", |x| {
+            x.builder().op("Mean", &[x.sigmoid(), x.apply("Tanh"), x.relu()], &[]).sum(&[2, 3], Keep::None)
+        }),
+    ];
+    for (name, mean) in means {
+        let builder = Builder::new(Graph::new());
+        let weights = random.numbers(3 * CLASSES, -1.0, 1.0);
+        let y = {
+            let sizes = shape.iter().map(|size| Dim::known(*size)).collect();
+            let x = builder.input("x", ElementType::F32, sizes);
+            mean(x).matmul(builder.values(ElementType::F32, vec![3, CLASSES], &weights)).id()
+        };
+        let mut graph = builder.finish().unwrap();
+        graph.set_outputs(vec![y]);
+        let sizes = shape.map(|size| usize::try_from(size).unwrap());
+        let mut draw = || ArrayD::from_shape_vec(IxDyn(&sizes), random.numbers(147, -1.0, 1.0)).unwrap();
+        let (x, baseline) = (draw(), draw());
+        let (score, start, values) = explained(&graph, &Subject::named("deeplift").method, &x, &baseline);
+        let (gap, absolute) = ((score - start - values.sum()).abs(), values.mapv(f64::abs).sum());
+        assert!(absolute > 0.1 && gap <= 1e-12 * absolute, "{name}: {gap:e} of {absolute}");
+    }
+}
+
 /// Weights and bias of a fully connected layer.
 type Weights = (Array2<f64>, Array1<f64>);
 
