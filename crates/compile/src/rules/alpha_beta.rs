@@ -25,12 +25,7 @@ pub struct AlphaBeta {
 }
 
 /// x · ∂z (Rᵧ / z) of the contributions that raise (or lower) the result.
-pub(super) fn share<'g>(
-    layer: &Layer<'_, 'g>,
-    dy: Var<'g>,
-    raising: bool,
-    stabilizer: f64,
-) -> Result<Var<'g>> {
+pub(super) fn share<'g>(layer: &Layer<'g>, dy: Var<'g>, raising: bool, stabilizer: f64) -> Result<Var<'g>> {
     let (up, down) = (positive(layer.w), negative(layer.w));
     let (agree, oppose) = if raising { (up, down) } else { (down, up) };
     let bias = layer.bias.map(if raising { positive } else { negative });

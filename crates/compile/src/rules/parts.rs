@@ -21,8 +21,8 @@ pub(super) fn negative(v: Var<'_>) -> Var<'_> {
 
 /// A layer: y = weights · x + bias, wherever its operator has the three.
 #[derive(Debug)]
-pub(super) struct Layer<'s, 'g> {
-    step: &'s Step<'g>,
+pub(super) struct Layer<'g> {
+    step: Step<'g>,
     signal: usize,
     weight: usize,
     /// What the layer takes of the values before it.
@@ -45,9 +45,9 @@ pub(super) struct Part<'g> {
     pub(super) y: Var<'g>,
 }
 
-impl<'s, 'g> Layer<'s, 'g> {
+impl<'g> Layer<'g> {
     /// The layer that a step is.
-    pub(super) fn of(step: &'s Step<'g>) -> Result<Self> {
+    pub(super) fn of(step: &Step<'g>) -> Result<Self> {
         let several = || {
             CompileError::Model(
                 "a rule for layers needs one operand that depends on the input and one constant one"
@@ -61,6 +61,7 @@ impl<'s, 'g> Layer<'s, 'g> {
             return Err(several());
         }
         let (signal, weight) = if step.is_signal(first) { (first, second) } else { (second, first) };
+        let step = without_factors(step, weight, bias)?;
         let own = match bias {
             Some(index) => Some(step.x(index)?),
             None => None,
@@ -69,7 +70,8 @@ impl<'s, 'g> Layer<'s, 'g> {
             Some(added) => (Some(added.bias), added.total),
             None => (own, step.y()?),
         };
-        Ok(Self { step, signal, weight, x: step.x(signal)?, w: step.x(weight)?, bias, y })
+        let (x, w) = (step.x(signal)?, step.x(weight)?);
+        Ok(Self { step, signal, weight, x, w, bias, y })
     }
 
     /// The layer as it is.
@@ -135,6 +137,22 @@ impl<'g> Part<'g> {
     pub(super) fn contribution(&self, s: Var<'g>) -> Result<Var<'g>> {
         Ok(self.x * self.back(s)?)
     }
+}
+
+/// The same layer where its operator has no factors: a `Gemm`'s are counted as its weights' and its bias', whose signs rules
+/// tell apart.
+fn without_factors<'g>(step: &Step<'g>, weight: usize, bias: Option<usize>) -> Result<Step<'g>> {
+    let mut step = step.clone();
+    if step.node.operator == "Gemm" {
+        for (name, index) in [("alpha", Some(weight)), ("beta", bias)] {
+            let factor = f64::from(step.node.float(name, 1.0));
+            step.node.attributes.remove(name);
+            if let (true, Some(index)) = ((factor - 1.0).abs() > 0.0, index) {
+                step.node.inputs[index] = Some((step.x(index)? * factor).id());
+            }
+        }
+    }
+    Ok(step)
 }
 
 /// Σ of what there is.

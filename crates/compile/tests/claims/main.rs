@@ -8,6 +8,7 @@ mod attribute;
 mod check;
 mod conservation;
 mod deeplift;
+mod factors;
 mod layers;
 mod maps;
 
