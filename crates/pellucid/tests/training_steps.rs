@@ -1,4 +1,5 @@
-//! Ten steps of training equal PyTorch's: in the interpreter to 10⁻⁹, on the engine as nearly as PyTorch's own float32.
+//! Ten steps of training equal PyTorch's: in the interpreter to 10⁻⁹, on the engine, with kernels of the runtime and
+//! without, as nearly as PyTorch's own float32.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -13,7 +14,7 @@ use pellucid_compile::training::{
     ClassTargets, Loss, Optimizer, Role, Statistics, TrainingConfig, TrainingStep, WeightRule, training_step,
 };
 use pellucid_graph::onnx::{Limits, read_file};
-use pellucid_runtime::{Options, open};
+use pellucid_runtime::{Kernels, Options, open};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -117,8 +118,10 @@ fn run(
     case: &Value,
     data: &Data,
     engine: Engine,
+    kernels: Kernels,
 ) -> (Vec<f64>, BTreeMap<String, Array>) {
-    let session = open(&step.graph, &Options { engine, threads: Some(1), ..Options::default() }).unwrap();
+    let options = Options { engine, kernels, threads: Some(1), ..Options::default() };
+    let session = open(&step.graph, &options).unwrap();
     let mut state: BTreeMap<String, Array> = step
         .state
         .iter()
@@ -169,12 +172,21 @@ fn ten_steps_equal_pytorch() {
         let model = read_file(&path, &Limits::default()).unwrap();
         let step = training_step(&model, &config(case)).unwrap();
         let mut data = Data::read(name, network);
-        let (losses, exact) = run(&step, case, &data, Engine::Reference);
-        let (_, rounded) = run(&step, case, &data, Engine::Rten);
+        let (losses, exact) = run(&step, case, &data, Engine::Reference, Kernels::Never);
+        let engines = [("rten", Kernels::Never), ("rten with kernels", Kernels::Always)];
+        let rounded =
+            engines.map(|(named, kernels)| (named, run(&step, case, &data, Engine::Rten, kernels).1));
+        if name.starts_with("cnn") || name.starts_with("resnet") {
+            let same = step.state.iter().all(|carried| {
+                let [plain, kernels] = [0, 1].map(|at: usize| rounded[at].1[&carried.input].to_f64());
+                plain.iter().zip(&kernels).all(|(a, b)| a.to_bits() == b.to_bits())
+            });
+            assert!(!same, "{name}: no kernel ran");
+        }
         let off = losses.iter().zip(numbers(&case["losses"]).unwrap()).map(|(a, b)| (a - b).abs());
         let off = off.fold(0.0f64, f64::max);
         let mut most = 0.0f64;
-        let (mut ratio, mut compared) = (0.0f64, 0);
+        let (mut ratios, mut compared) = ([0.0f64; 2], 0);
         for carried in &step.state {
             let tensor = match &carried.role {
                 Role::Model => carried.input.clone(),
@@ -183,18 +195,22 @@ fn ten_steps_equal_pytorch() {
             };
             let wanted = data.after(&tensor);
             most = most.max(largest(&exact[&carried.input].to_f64(), &wanted));
-            let error = largest(&rounded[&carried.input].to_f64(), &wanted);
             let own = case["float32_error"][&tensor].as_f64().unwrap().max(last_place(&wanted));
-            ratio = ratio.max(error / own);
-            if error > 2.0 * own {
-                problems.push(format!(
-                    "{name}: {tensor} is {error:.1e} off on rten, PyTorch's float32 {own:.1e}"
-                ));
+            for ((named, state), ratio) in rounded.iter().zip(&mut ratios) {
+                let error = largest(&state[&carried.input].to_f64(), &wanted);
+                *ratio = ratio.max(error / own);
+                if error > 2.0 * own {
+                    problems.push(format!(
+                        "{name}: {tensor} is {error:.1e} off on {named}, PyTorch's float32 {own:.1e}"
+                    ));
+                }
             }
             compared += 1;
         }
         println!(
-            "{name:24} losses {off:.1e}, weights {most:.1e}; rten {ratio:.2} of PyTorch's error, {compared} tensors"
+            "{name:24} losses {off:.1e}, weights {most:.1e}; of PyTorch's error rten {:.2}, with kernels {:.2}, \
+             {compared} tensors",
+            ratios[0], ratios[1]
         );
         if off > 1e-9 || most > 1e-9 {
             problems.push(format!("{name}: losses are {off:.1e} off, weights {most:.1e}"));
