@@ -150,6 +150,39 @@ fn what_cannot_be_measured_is_told() {
 }
 
 #[test]
+fn pictures_of_another_size_are_fitted_to_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::create_dir(path.join("data")).unwrap();
+    pictures(&path.join("data"));
+    let new =
+        ["new", "resnet-small", "--input", "3x12x10", "--outputs", "7", "--widths", "4", "-o", "net.onnx"];
+    succeed(path, &new);
+    let train = ["train", "net.onnx", "--data", "data", "--epochs", "2", "--batch", "16", "--head", "4"];
+    let chosen = ["--learning-rate", "0.02", "--set", "data.rows=200", "-o", "run"];
+    let trained = succeed(path, &[&train[..], &chosen, &["--json"]].concat());
+    let trained: serde_json::Value = serde_json::from_str(&trained).unwrap();
+    let measured = succeed(path, &["evaluate", "run/model.onnx", "--data", "data", "--json"]);
+    let accuracy = trained["test"]["accuracy"].as_f64().unwrap();
+    assert!(measured.contains(&format!("{accuracy}")), "{accuracy}: {measured}");
+    let about = fs::read_to_string(path.join("run/run.json")).unwrap();
+    let about: serde_json::Value = serde_json::from_str(&about).unwrap();
+    assert_eq!((&about["data"]["rows"], &about["data"]["held_out"]), (&180.into(), &20.into()));
+    succeed(path, &["package", "run/model.onnx", "-o", "shipped.onnx"]);
+    // A model that says nothing of sizes is not measured on what `predict` would refuse.
+    let image = ["--image", "range=0,1"];
+    let told = refused(path, &[&["evaluate", "net.onnx", "--data", "data"], &image[..]].concat());
+    assert!(
+        told.contains(
+            "a picture of 8 × 8 becomes 8 × 8 by the model's preprocessing, and its input takes 12 × 10"
+        ) && told.contains("--image resize=224x224"),
+        "{told}"
+    );
+    let resized = ["--image", "range=0,1", "--image", "resize=12x10"];
+    succeed(path, &[&["evaluate", "net.onnx", "--data", "data"], &resized[..]].concat());
+}
+
+#[test]
 fn a_package_takes_pictures_and_is_checked() {
     let folder = prepared();
     let path = folder.path();

@@ -8,6 +8,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pellucid::preprocessing::{Color, ImageInput};
 use pellucid_data::{Augment, Batch, BatchTargets, Batches, Dataset, Plan, Source, open};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -21,9 +22,14 @@ fn main() -> Result<()> {
         (epochs.parse()?, batch.parse()?, seed.parse()?, shift.parse()?);
     let opened = open(&Source { data: PathBuf::from(data), ..Source::default() })?;
     let (mut train, mut test) = (opened.train, opened.test.ok_or("the data has no test part")?);
-    let scaling = train.statistics().ok_or("its rows are no pictures in memory")?;
-    train.scale(&scaling)?;
-    test.scale(&scaling)?;
+    let scaling = train.statistics(false).ok_or("its rows are no pictures in memory")?;
+    // What `train` draws up for a model that says nothing of pictures and takes them as they are.
+    let color = if scaling.mean.len() == 1 { Color::Gray } else { Color::Rgb };
+    let (mean, std) = (scaling.mean, scaling.std);
+    let image = ImageInput { color, range: Some([0.0, 1.0]), mean, std, ..ImageInput::default() };
+    let shape = train.shape.clone();
+    train.prepare(&image, &shape)?;
+    test.prepare(&image, &shape)?;
     let train = Arc::new(train);
     let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
     for epoch in 0..epochs {

@@ -38,6 +38,17 @@ impl Plan {
         Self { batches, augment: Augment::default(), seed, epoch, probabilities: None }
     }
 
+    /// A pass over all rows in their order, in batches of `batch` rows; the rows that do not fill one are left out. What is
+    /// drawn follows from `seed` and `epoch`.
+    ///
+    /// # Panics
+    /// Where `batch` is 0.
+    pub fn unshuffled(rows: usize, batch: usize, seed: u64, epoch: u64) -> Self {
+        let order: Vec<usize> = (0..rows).collect();
+        let batches = order.chunks_exact(batch.min(rows.max(1))).map(<[usize]>::to_vec).collect();
+        Self { batches, augment: Augment::default(), seed, epoch, probabilities: None }
+    }
+
     /// A pass over all rows in their order, the last batch being what is left.
     ///
     /// # Panics
@@ -186,13 +197,21 @@ fn make(data: &Dataset, plan: &Plan, number: usize) -> Result<Batch, Error> {
     let size = data.row_len();
     let mut values = vec![0.0; rows.len() * size];
     let black = data.black();
+    let last = data.is_channels_last();
     let picture: Option<[usize; 3]> = data.shape.as_slice().try_into().ok();
     for (row, out) in rows.iter().zip(values.chunks_exact_mut(size)) {
         data.read(*row, out)?;
         if let (true, Some(shape)) = (plan.augment.changes_rows(), picture) {
             let place = u64::try_from(*row).unwrap_or_default();
             let mut stream = Stream::new(plan.seed, &[0xa06e, plan.epoch, place]);
-            plan.augment.apply(out, shape, &black, &mut stream);
+            if last {
+                let [height, width, channels] = shape;
+                let mut planes = transposed(out, channels);
+                plan.augment.apply(&mut planes, [channels, height, width], &black, &mut stream);
+                out.copy_from_slice(&transposed(&planes, height * width));
+            } else {
+                plan.augment.apply(out, shape, &black, &mut stream);
+            }
         }
     }
     let mut targets = match (&data.targets, plan.probabilities) {
@@ -226,6 +245,11 @@ fn make(data: &Dataset, plan: &Plan, number: usize) -> Result<Batch, Error> {
         mix(shares, rows.len(), share);
     }
     Ok(Batch { rows: values, len: rows.len(), targets })
+}
+
+/// Columns, of which there are `columns`, become rows.
+fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| values.iter().skip(column).step_by(columns).copied()).collect()
 }
 
 /// Each row becomes `share` of itself and the rest of the row as far from the other end.
@@ -278,6 +302,36 @@ mod tests {
         assert_eq!(first.batches, Plan::shuffled(40, 5, 3, 0).batches);
         let last = Plan::in_order(7, 3).batches;
         assert_eq!(last, [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
+    }
+
+    #[test]
+    fn rows_in_their_order_are_whole_batches() {
+        let plan = Plan::unshuffled(7, 3, 5, 2);
+        assert_eq!(plan.batches, [vec![0, 1, 2], vec![3, 4, 5]]);
+        assert_eq!((plan.seed, plan.epoch), (5, 2));
+        assert_eq!(Plan::unshuffled(2, 3, 5, 2).batches, [vec![0, 1]]);
+    }
+
+    #[test]
+    fn channels_that_come_last_are_changed_as_those_that_come_first() {
+        let augment =
+            Augment { flip: true, shift: 1, rotate: 20.0, colour: 0.3, erase: 0.5, ..Augment::default() };
+        let made = |layout: &str, shape: [usize; 3]| {
+            let bytes = (0..3 * 4 * 5 * 6u16).map(|at| u8::try_from(at * 7 % 256).unwrap()).collect();
+            let classes = Targets::Classes(vec![0; 6]);
+            let mut data =
+                Dataset::new("d", Rows::Bytes(bytes), classes, vec![3, 4, 5], String::new()).unwrap();
+            let mut image = pellucid::preprocessing::ImageInput::default();
+            image.set("layout", layout).unwrap();
+            image.set("mean", "1,2,3").unwrap();
+            data.prepare(&image, &shape).unwrap();
+            let plan = Plan { augment: augment.clone(), ..Plan::in_order(6, 6) };
+            Batches::start(Arc::new(data), plan, 0, 1, 1).next().unwrap().unwrap().rows
+        };
+        let (first, last) = (made("NCHW", [3, 4, 5]), made("NHWC", [4, 5, 3]));
+        for (first, last) in first.chunks_exact(60).zip(last.chunks_exact(60)) {
+            assert_eq!(transposed(last, 3), first);
+        }
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
-use pellucid::preprocessing::ImageInput;
-use pellucid::{Error, photograph};
+use pellucid::photograph::{self, Photograph};
+use pellucid::preprocessing::{Color, ImageInput, LONGEST_INPUT_SIDE, Layout};
+use pellucid::{Error, preprocessing};
 
 /// Largest file of a picture: 256 MiB.
 const MOST_PICTURE_BYTES: u64 = 256 << 20;
@@ -62,16 +63,27 @@ pub struct Dataset {
     pub rows: Rows,
     /// Their targets.
     pub targets: Targets,
-    /// Sizes of a row: `[channels, height, width]` of pictures, `[columns]` of tables; of files the network's input.
+    /// Sizes of a row as it is read: `[columns]` of tables; of pictures `[channels, height, width]`, once they are
+    /// prepared those of the network's input.
     pub shape: Vec<usize>,
     /// Names of the classes, where the data has them.
     pub labels: Option<Vec<String>>,
     /// A hash of the files' contents, in hexadecimal; of a folder of pictures, of names and sizes.
     pub hash: String,
+    /// Sizes of a row as it is held.
+    stored: Vec<usize>,
     /// For pictures: what each byte of each channel becomes.
     tables: Vec<Vec<f32>>,
-    /// For files: how a picture is prepared.
-    preparation: Option<ImageInput>,
+    /// How a picture is prepared, where that is said.
+    preparation: Option<Preparation>,
+}
+
+/// How pictures become a network's input.
+#[derive(Debug, Clone)]
+struct Preparation {
+    image: ImageInput,
+    /// Whether a picture's places and channels stay where they are, so that bytes are looked up and nothing else.
+    as_they_are: bool,
 }
 
 impl Dataset {
@@ -102,7 +114,8 @@ impl Dataset {
         }
         let channels = if shape.len() == 3 { shape[0] } else { 1 };
         let tables = vec![(0..256u16).map(|byte| f32::from(byte) / 255.0).collect(); channels];
-        Ok(Self { name, rows, targets, shape, labels: None, hash, tables, preparation: None })
+        let stored = shape.clone();
+        Ok(Self { name, rows, targets, shape, labels: None, hash, stored, tables, preparation: None })
     }
 
     /// Number of rows.
@@ -146,30 +159,33 @@ impl Dataset {
         counts
     }
 
-    /// Mean and standard deviation of the bytes of each channel, divided by 255; `None` for other rows.
-    pub fn statistics(&self) -> Option<Scaling> {
+    /// Mean and standard deviation of the bytes of each channel, divided by 255, before any resize; `None` for other
+    /// rows. With `gray` those of the one channel that three become.
+    pub fn statistics(&self, gray: bool) -> Option<Scaling> {
         let Rows::Bytes(bytes) = &self.rows else { return None };
-        let channels = self.tables.len();
-        let place = self.row_len() / channels;
-        let mut histograms = vec![[0u64; 256]; channels];
-        for (channel, plane) in bytes.chunks_exact(place).enumerate() {
-            let histogram = &mut histograms[channel % channels];
-            for byte in plane {
-                histogram[usize::from(*byte)] += 1;
+        let channels = self.channels();
+        let place = self.stored_len() / channels;
+        let mut histograms = vec![[0u64; 256]; if gray { 1 } else { channels }];
+        if gray && channels == 3 {
+            for row in bytes.chunks_exact(3 * place) {
+                for at in 0..place {
+                    let pixel = [row[at], row[place + at], row[2 * place + at]];
+                    histograms[0][usize::from(preprocessing::gray(pixel))] += 1;
+                }
+            }
+        } else {
+            for (channel, plane) in bytes.chunks_exact(place).enumerate() {
+                let histogram = &mut histograms[if gray { 0 } else { channel % channels }];
+                for byte in plane {
+                    histogram[usize::from(*byte)] += 1;
+                }
             }
         }
         let mut scaling = Scaling { mean: Vec::new(), std: Vec::new() };
         for histogram in histograms {
-            let count: f64 = histogram.iter().map(|count| *count as f64).sum();
-            let moment = |power: i32| {
-                let sum: f64 =
-                    (0..256).map(|byte| histogram[byte] as f64 * (byte as f64 / 255.0).powi(power)).sum();
-                sum / count
-            };
-            let (mean, square) = (moment(1), moment(2));
-            let std = (square - mean * mean).max(0.0).sqrt();
-            scaling.mean.push(rounded(mean));
-            scaling.std.push(if std > 1e-6 { rounded(std) } else { 1.0 });
+            let (mean, std) = moments(&histogram);
+            scaling.mean.push(mean);
+            scaling.std.push(std);
         }
         Some(scaling)
     }
@@ -180,14 +196,11 @@ impl Dataset {
     /// Another number of channels.
     pub fn scale(&mut self, scaling: &Scaling) -> Result<(), Error> {
         if scaling.mean.len() != self.tables.len() || scaling.std.len() != self.tables.len() {
-            return Err(Error::Input {
-                place: self.name.clone(),
-                problem: format!(
-                    "it has {} channels, and the scaling is of {}",
-                    self.tables.len(),
-                    scaling.mean.len()
-                ),
-            });
+            return Err(self.wrong(format!(
+                "it has {} channels, and the scaling is of {}",
+                self.tables.len(),
+                scaling.mean.len()
+            )));
         }
         for ((table, mean), std) in self.tables.iter_mut().zip(&scaling.mean).zip(&scaling.std) {
             *table = (0..256u16).map(|byte| (f32::from(byte) / 255.0 - mean) / std).collect();
@@ -195,9 +208,69 @@ impl Dataset {
         Ok(())
     }
 
-    /// Says how picture files are prepared, for rows of files.
-    pub fn prepare(&mut self, preparation: ImageInput) {
-        self.preparation = Some(preparation);
+    /// Says how pictures become rows of `shape`, the network's input: resized, cut, their channels and numbers, by the
+    /// very code that prepares a photograph. A picture is prepared when its row is read; nothing is held prepared.
+    ///
+    /// # Errors
+    /// Rows that are no pictures; a description without a meaning; pictures that become other sizes, told before memory
+    /// is taken for them; sizes that no network's input has.
+    pub fn prepare(&mut self, image: &ImageInput, shape: &[usize]) -> Result<(), Error> {
+        image.check(&self.name)?;
+        let side = usize::try_from(LONGEST_INPUT_SIDE).unwrap_or(usize::MAX);
+        let sizes: [usize; 3] = match shape.try_into() {
+            Ok(sizes) if shape.iter().all(|size| (1..=side).contains(size)) => sizes,
+            _ => {
+                return Err(self.wrong(format!(
+                    "pictures would become {shape:?}, expected three sizes of 1 to {LONGEST_INPUT_SIDE}"
+                )));
+            }
+        };
+        let ([height, width], channels) = match image.layout {
+            Layout::Nchw => ([sizes[1], sizes[2]], sizes[0]),
+            Layout::Nhwc => ([sizes[0], sizes[1]], sizes[2]),
+        };
+        let said = image.size().map(|(height, width)| [height, width].map(|side| usize::try_from(side).ok()));
+        let agrees = said.is_none_or(|said| said == [Some(height), Some(width)]);
+        if !agrees || channels != image.color.channels() {
+            let [tall, wide] = said.unwrap_or_default().map(Option::unwrap_or_default);
+            let made = if agrees { String::new() } else { format!("{tall} × {wide} of ") };
+            return Err(self.wrong(format!(
+                "the model's preprocessing makes {made}{} channels of a picture, and its input takes {height} × {width} of \
+                 {channels}: mend the preprocessing",
+                image.color.channels()
+            )));
+        }
+        let as_they_are = self.prepared_alike(image, shape, [height, width])?;
+        self.tables = image.table();
+        self.preparation = Some(Preparation { image: image.clone(), as_they_are });
+        self.shape = shape.to_vec();
+        Ok(())
+    }
+
+    /// Whether pictures of bytes keep places and channels; they are all of one size, so the first tells.
+    fn prepared_alike(&self, image: &ImageInput, shape: &[usize], sides: [usize; 2]) -> Result<bool, Error> {
+        match &self.rows {
+            Rows::Floats(_) => Err(self.wrong(
+                "its rows are numbers, which are taken as they are; pictures of bytes are resized".to_owned(),
+            )),
+            Rows::Files(_) => Ok(false),
+            Rows::Bytes(_) => {
+                let whole = self.bytes_of(0)?.geometry;
+                let (width, height) = whole.original;
+                let geometry = image.geometry(&self.name, width, height)?;
+                let (wide, tall) = geometry.crop;
+                let made = [tall, wide].map(|side| usize::try_from(side).unwrap_or(usize::MAX));
+                if made != sides {
+                    return Err(self.wrong(format!(
+                        "a picture of {height} × {width} becomes {tall} × {wide} by the model's preprocessing, and its \
+                         input takes {} × {}: say what it is resized to, such as --image resize=224x224",
+                        sides[0], sides[1]
+                    )));
+                }
+                let moved = image.layout != Layout::Nchw || image.color == Color::Bgr;
+                Ok(!moved && self.stored == shape && geometry == whole)
+            }
+        }
     }
 
     /// What a black pixel becomes in each channel; 0 for rows of numbers.
@@ -209,6 +282,54 @@ impl Dataset {
         }
     }
 
+    /// Whether channels are the last axis of a row.
+    pub(crate) fn is_channels_last(&self) -> bool {
+        self.preparation.as_ref().is_some_and(|preparation| preparation.image.layout == Layout::Nhwc)
+    }
+
+    /// Picture `index` as it is held, and where the network's input lies on it; `None` for rows that are no pictures in
+    /// memory.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    pub fn photograph(&self, index: usize) -> Option<Photograph> {
+        let mut picture = self.bytes_of(index).ok()?;
+        if let Some(Preparation { image, as_they_are: false }) = &self.preparation {
+            let (width, height) = picture.geometry.original;
+            picture.geometry = image.geometry(&self.name, width, height).ok()?;
+        }
+        Some(picture)
+    }
+
+    fn bytes_of(&self, index: usize) -> Result<Photograph, Error> {
+        let size = self.stored_len();
+        let made = match (&self.rows, self.stored.as_slice()) {
+            (Rows::Bytes(bytes), [channels, height, width]) => {
+                let row = &bytes[index * size..(index + 1) * size];
+                Photograph::from_planes(*channels, *height, *width, row)
+            }
+            _ => None,
+        };
+        made.ok_or_else(|| {
+            self.wrong(format!(
+                "its rows have the sizes {:?}, expected pictures of 1 or 3 channels",
+                self.stored
+            ))
+        })
+    }
+
+    fn channels(&self) -> usize {
+        if self.stored.len() == 3 { self.stored[0] } else { 1 }
+    }
+
+    fn stored_len(&self) -> usize {
+        self.stored.iter().product()
+    }
+
+    fn wrong(&self, problem: String) -> Error {
+        Error::Input { place: self.name.clone(), problem }
+    }
+
     /// Writes row `index` to `out`, which has [`Dataset::row_len`] places.
     ///
     /// # Errors
@@ -217,10 +338,17 @@ impl Dataset {
     /// # Panics
     /// Where there is no such row, or `out` has another length.
     pub fn read(&self, index: usize, out: &mut [f32]) -> Result<(), Error> {
-        let size = self.row_len();
-        match &self.rows {
-            Rows::Floats(floats) => out.copy_from_slice(&floats[index * size..(index + 1) * size]),
-            Rows::Bytes(bytes) => {
+        match (&self.rows, &self.preparation) {
+            (Rows::Floats(floats), _) => {
+                let size = self.row_len();
+                out.copy_from_slice(&floats[index * size..(index + 1) * size]);
+            }
+            (Rows::Bytes(_), Some(Preparation { image, as_they_are: false })) => {
+                let (values, _) = image.apply(&self.name, &self.bytes_of(index)?.picture)?;
+                out.iter_mut().zip(values.iter()).for_each(|(out, value)| *out = *value);
+            }
+            (Rows::Bytes(bytes), _) => {
+                let size = self.stored_len();
                 let row = &bytes[index * size..(index + 1) * size];
                 let place = size / self.tables.len();
                 let planes = row.chunks_exact(place).zip(out.chunks_exact_mut(place));
@@ -230,7 +358,7 @@ impl Dataset {
                     }
                 }
             }
-            Rows::Files(files) => self.decode(&files[index], out)?,
+            (Rows::Files(files), _) => self.decode(&files[index], out)?,
         }
         Ok(())
     }
@@ -242,7 +370,7 @@ impl Dataset {
             problem: "nothing says how pictures become the network's input".to_owned(),
         })?;
         let bytes = pellucid::file::read(path, MOST_PICTURE_BYTES)?;
-        let (values, _) = preparation.apply(&place, &photograph::decode(&place, &bytes)?)?;
+        let (values, _) = preparation.image.apply(&place, &photograph::decode(&place, &bytes)?)?;
         if values.shape() != self.shape {
             return Err(Error::Input {
                 place,
@@ -259,7 +387,7 @@ impl Dataset {
     /// Where there is no such row.
     #[must_use]
     pub fn subset(&self, indices: &[usize]) -> Self {
-        let size = self.row_len();
+        let size = self.stored_len();
         let rows = match &self.rows {
             Rows::Bytes(bytes) => {
                 Rows::Bytes(indices.iter().flat_map(|i| &bytes[i * size..(i + 1) * size]).copied().collect())
@@ -284,10 +412,23 @@ impl Dataset {
             shape: self.shape.clone(),
             labels: self.labels.clone(),
             hash: self.hash.clone(),
+            stored: self.stored.clone(),
             tables: self.tables.clone(),
             preparation: self.preparation.clone(),
         }
     }
+}
+
+/// Mean and standard deviation of bytes divided by 255, of which there are so many each; 1 for a deviation of nothing.
+fn moments(histogram: &[u64; 256]) -> (f32, f32) {
+    let count: f64 = histogram.iter().map(|count| *count as f64).sum();
+    let moment = |power: i32| {
+        let sum: f64 = (0..256).map(|byte| histogram[byte] as f64 * (byte as f64 / 255.0).powi(power)).sum();
+        sum / count
+    };
+    let (mean, square) = (moment(1), moment(2));
+    let std = (square - mean * mean).max(0.0).sqrt();
+    (rounded(mean), if std > 1e-6 { rounded(std) } else { 1.0 })
 }
 
 /// To six digits, as people write such numbers; what is written into a file is then what was used.
@@ -306,7 +447,7 @@ mod tests {
         let rows = Rows::Bytes(vec![0, 255, 51, 51, 255, 0, 102, 102]);
         let mut data =
             Dataset::new("d", rows, Targets::Classes(vec![0, 1]), vec![2, 1, 2], String::new()).unwrap();
-        let scaling = data.statistics().unwrap();
+        let scaling = data.statistics(false).unwrap();
         assert_eq!(scaling.mean, [0.5, 0.3]);
         assert_eq!(scaling.std, [0.5, 0.1]);
         data.scale(&scaling).unwrap();

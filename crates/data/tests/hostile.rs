@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::Write;
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use peak_alloc::PeakAlloc;
+use pellucid::preprocessing::ImageInput;
 use pellucid::{Error, npy, photograph};
-use pellucid_data::{idx, table};
+use pellucid_data::{Batches, Dataset, Plan, Rows, Targets, idx, table};
 
 /// Counts the bytes that are held.
 #[global_allocator]
@@ -82,6 +84,51 @@ fn pictures_of_giant_sizes_and_other_kinds() {
     assert!(peak < 8 * LITTLE, "{peak}");
     let (told, _) = refused(|| photograph::decode("p.png", b"#!/bin/sh\nrm -rf /\n"));
     assert_eq!(told, "p.png: it is no picture that can be read, expected PNG, JPEG or WebP");
+}
+
+#[test]
+fn pictures_are_enlarged_a_few_batches_at_a_time_and_never_without_bounds() {
+    let _turn = TURN.lock();
+    // Sixteen thousand pictures of 32 × 1, which take 27 GB at the network's size.
+    let rows = 16_384;
+    let data = |image: &ImageInput, shape: &[usize]| {
+        let bytes = Rows::Bytes(vec![7; rows * 32]);
+        let mut data =
+            Dataset::new("d", bytes, Targets::Classes(vec![0; rows]), vec![1, 32, 1], String::new())?;
+        data.prepare(image, shape).map(|()| data)
+    };
+    let mut image = ImageInput::default();
+    image.set("resize", "374x374").unwrap();
+    let row = 3 * 374 * 374 * 4;
+    let data = |image: &ImageInput, shape: &[usize]| data(image, shape).map(Arc::new);
+    let pictures = data(&image, &[3, 374, 374]).unwrap();
+    HELD.reset_peak_usage();
+    let before = HELD.current_usage();
+    let batches = Batches::start(pictures, Plan::in_order(rows, 4), 0, 2, 3);
+    assert!(batches.take(20).all(|batch| batch.unwrap().len == 4));
+    let peak = HELD.peak_usage().saturating_sub(before);
+    // Three batches ahead and one in use, and what two threads resize.
+    assert!(peak < (3 + 1) * 4 * row + 2 * 4 * row, "{peak}");
+    // A picture of 32 × 1 whose shorter side grows would be 262,144 tall.
+    image.set("resize", "8192").unwrap();
+    image.set("crop", "8192x8192").unwrap();
+    let (told, peak) = refused(|| data(&image, &[3, 8192, 8192]));
+    assert_eq!(told, "d: the picture is too narrow: it would be resized to 8192 × 262144");
+    assert!(peak < LITTLE, "{peak}");
+    // One whose other side is not said becomes too large without a crop, and is not made to see it.
+    image.crop = None;
+    image.set("resize", "200").unwrap();
+    let (told, peak) = refused(|| data(&image, &[3, 8, 8]));
+    assert!(told.contains("a picture of 32 × 1 becomes 6400 × 200"), "{told}");
+    assert!(peak < LITTLE, "{peak}");
+    let (told, peak) = refused(|| data(&image, &[3, usize::MAX, 8192]));
+    assert!(told.contains("expected three sizes of 1 to 8192"), "{told}");
+    assert!(peak < LITTLE, "{peak}");
+    let floats = Rows::Floats(vec![0.0; 12]);
+    let mut floats =
+        Dataset::new("d", floats, Targets::Classes(vec![0]), vec![3, 2, 2], String::new()).unwrap();
+    let (told, _) = refused(|| floats.prepare(&ImageInput::default(), &[3, 2, 2]));
+    assert!(told.contains("its rows are numbers, which are taken as they are"), "{told}");
 }
 
 #[test]

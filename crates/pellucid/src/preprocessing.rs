@@ -70,6 +70,13 @@ pub struct Resize {
     pub antialias: bool,
 }
 
+impl Default for Resize {
+    /// No size yet; bilinear, the filter growing with the factor of reduction.
+    fn default() -> Self {
+        Self { shorter_side: None, size: None, interpolation: Interpolation::default(), antialias: true }
+    }
+}
+
 fn yes() -> bool {
     true
 }
@@ -234,8 +241,23 @@ impl ImageInput {
     /// The part of the photograph that the network sees, in the network's size.
     fn view(&self, place: &str, photograph: &RgbImage) -> Result<(RgbImage, Geometry), Error> {
         let (width, height) = photograph.dimensions();
-        let mut geometry = Geometry::whole(width, height);
+        let geometry = self.geometry(place, width, height)?;
         let mut seen = photograph.clone();
+        if let Some(resize) = &self.resize {
+            let (width, height) = geometry.resized;
+            seen = resample::resize(&seen, width, height, resize.interpolation, resize.antialias);
+        }
+        let ((left, top), (width, height)) = (geometry.offset, geometry.crop);
+        let seen = imageops::crop_imm(&seen, left, top, width, height).to_image();
+        Ok((seen, geometry))
+    }
+
+    /// Where the network's input lies on a photograph of `width` × `height` pixels. Nothing is resized for it.
+    ///
+    /// # Errors
+    /// As [`ImageInput::apply`].
+    pub fn geometry(&self, place: &str, width: u32, height: u32) -> Result<Geometry, Error> {
+        let mut geometry = Geometry::whole(width, height);
         if let Some(resize) = &self.resize {
             let (width, height) = match (resize.shorter_side, resize.size) {
                 (_, Some([height, width])) => (width, height),
@@ -249,7 +271,6 @@ impl ImageInput {
                     format!("the picture is too narrow: it would be resized to {width} × {height}"),
                 ));
             }
-            seen = resample::resize(&seen, width, height, resize.interpolation, resize.antialias);
             geometry.resized = (width, height);
         }
         let (width, height) = geometry.resized;
@@ -274,9 +295,7 @@ impl ImageInput {
         }
         geometry.crop = (crop_width, crop_height);
         geometry.offset = (half(width - crop_width), half(height - crop_height));
-        let (left, top) = geometry.offset;
-        let seen = imageops::crop_imm(&seen, left, top, crop_width, crop_height).to_image();
-        Ok((seen, geometry))
+        Ok(geometry)
     }
 
     /// For every channel, the smallest and the largest number that a pixel can become.
@@ -289,8 +308,8 @@ impl ImageInput {
         self.table().into_iter().map(ends).collect()
     }
 
-    /// For every channel, what each of the 256 pixel values becomes.
-    pub(crate) fn table(&self) -> Vec<Vec<f32>> {
+    /// For every channel, in the network's order, what each of the 256 pixel values becomes.
+    pub fn table(&self) -> Vec<Vec<f32>> {
         let [low, high] = self.range.unwrap_or([0.0, 255.0]).map(f64::from);
         let of = |list: &[f32], channel: usize, default: f64| {
             list.get(channel)
@@ -325,12 +344,7 @@ impl ImageInput {
             "layout" => self.layout = word(key, value, &["NCHW", "NHWC"])?,
             "color" => self.color = word(key, value, &["RGB", "BGR", "gray"])?,
             "resize" => {
-                let old = self.resize.unwrap_or(Resize {
-                    shorter_side: None,
-                    size: None,
-                    interpolation: Interpolation::default(),
-                    antialias: true,
-                });
+                let old = self.resize.unwrap_or_default();
                 let (shorter_side, size) = match sides(key, value)? {
                     Sides::One(side) => (Some(side), None),
                     Sides::Two(size) => (None, Some(size)),
@@ -437,7 +451,8 @@ fn half(difference: u32) -> u32 {
     if difference % 2 == 1 && lower % 2 == 1 { lower + 1 } else { lower }
 }
 
-fn gray([red, green, blue]: [u8; 3]) -> u8 {
+/// The one channel of a gray picture: 0.299 red + 0.587 green + 0.114 blue, rounded as Pillow rounds (ITU-R BT.601).
+pub fn gray([red, green, blue]: [u8; 3]) -> u8 {
     let sum = 19_595 * u32::from(red) + 38_470 * u32::from(green) + 7_471 * u32::from(blue) + 0x8000;
     u8::try_from(sum >> 16).unwrap_or(u8::MAX)
 }

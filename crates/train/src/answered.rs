@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use pellucid::evaluate::{Answered, Answers, Batches as Parts};
 use pellucid::input::{Row, Shapes};
-use pellucid::photograph::Photograph;
 use pellucid::{Array, Error, Inputs, Model};
 use pellucid_compile::score;
 use pellucid_data::{Batches, Dataset, Part, Plan, Rows, Source, Targets, open_part};
-use pellucid_graph::{Dim, ElementType};
+use pellucid_graph::{Dim, ElementType, Value};
 
 use crate::fit::{scaling, sizes};
+use crate::pictures::Asked as Pictures;
 
 /// Which rows are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,8 +82,8 @@ impl Known {
                 data.name
             ));
         }
+        prepare(model, &input, &mut data)?;
         let (shape, _) = sizes(&input, &data)?;
-        prepare(model, &input.name, &mut data, shape.len())?;
         let answers = answers(model, &data, asked.output.as_deref(), &mut notes)?;
         let threads =
             asked.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -114,19 +114,8 @@ impl Known {
             }
             _ => format!("row {place}"),
         };
-        let photograph = if with_picture { self.picture(place) } else { None };
+        let photograph = if with_picture { self.data.photograph(place) } else { None };
         Row { name, photograph: photograph.map(Arc::new) }
-    }
-
-    /// The picture that bytes are.
-    fn picture(&self, place: usize) -> Option<Photograph> {
-        let (Rows::Bytes(bytes), [channels @ (1 | 3), height, width]) =
-            (&self.data.rows, self.data.shape.as_slice())
-        else {
-            return None;
-        };
-        let size = self.data.row_len();
-        Photograph::from_planes(*channels, *height, *width, &bytes[place * size..(place + 1) * size])
     }
 }
 
@@ -183,27 +172,33 @@ impl Answered for Known {
 }
 
 /// Bytes and files become numbers by what the model says, and by nothing else.
-fn prepare(model: &Model, input: &str, data: &mut Dataset, rank: usize) -> Result<(), Error> {
+fn prepare(model: &Model, input: &Value, data: &mut Dataset) -> Result<(), Error> {
     if !data.is_pictures() {
         return Ok(());
     }
-    let Some(image) = model.description().preprocessing.get(input).cloned() else {
-        let what = if rank == 3 {
+    let described = model.description().preprocessing.get(&input.name);
+    let asked = Pictures { input, described, size: None };
+    let Some(image) = described else {
+        let what = if asked.takes_pictures() {
             "give the numbers that it was trained with, such as --image range=0,1 --image mean=0.5 --image std=0.5, or \
              write them into the file beside it"
         } else {
             "and it takes no pictures: give the rows as floats, in an .npz"
         };
         return Err(Error::NoPreprocessing(format!(
-            "{}: {} does not say how bytes become its input {input:?}; {what}",
+            "{}: {} does not say how bytes become its input {:?}; {what}",
             data.name,
-            model.name()
+            model.name(),
+            input.name
         )));
     };
-    if let Some(scaling) = scaling(Some(&image), data) {
+    if asked.takes_pictures() {
+        let shape = asked.said(image, data)?;
+        return data.prepare(image, &shape);
+    }
+    if let Some(scaling) = scaling(Some(image), data) {
         data.scale(&scaling)?;
     }
-    data.prepare(image);
     Ok(())
 }
 

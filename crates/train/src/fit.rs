@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use pellucid::description::Description;
-use pellucid::preprocessing::{Color, ImageInput, Layout};
+use pellucid::preprocessing::ImageInput;
 use pellucid::{Error, Labels, Model};
 use pellucid_compile::score;
 use pellucid_compile::training::untied;
-use pellucid_data::{Dataset, Scaling, Source, Targets, open, split};
-use pellucid_graph::{Dim, ElementType, Graph, display_shape};
+use pellucid_data::{Dataset, Rows, Scaling, Source, Targets, open, split};
+use pellucid_graph::{Dim, ElementType, Graph, Value, display_shape};
 
+use crate::pictures::Asked;
 use crate::settings::{LossName, Settings};
 
 /// What is trained, on what.
@@ -20,6 +21,8 @@ pub(crate) struct Fitted {
     pub(crate) input: String,
     /// Sizes of a row of that input.
     pub(crate) shape: Vec<usize>,
+    /// Sizes of pictures as they are held, channels first; none for picture files, `None` for rows that are no pictures.
+    pub(crate) stored: Option<Vec<usize>>,
     /// Sizes that the data gives to the input's symbols, the number of rows left out.
     pub(crate) sizes: BTreeMap<String, i64>,
     /// The symbol of the number of rows; `None` where it is fixed.
@@ -92,25 +95,18 @@ pub(crate) fn fit(model: &Model, settings: &Settings) -> Result<Fitted, Error> {
             validation = Some(whole.subset(&parts.held_out));
         }
     }
+    let mut description = model.description().clone();
+    let stored = match &train.rows {
+        Rows::Floats(_) => None,
+        Rows::Files(_) => Some(Vec::new()),
+        Rows::Bytes(_) => Some(train.shape.clone()),
+    };
+    let parts = [Some(&mut train), validation.as_mut(), test.as_mut()];
+    if let Some(image) = prepare(&input, &description, settings, parts.into_iter().flatten().collect())? {
+        description.preprocessing.insert(input.name.clone(), image);
+    }
     let (shape, sizes) = sizes(&input, &train)?;
     let rows = wanted.first().and_then(Dim::as_symbol).map(ToOwned::to_owned);
-    let mut description = model.description().clone();
-    let image = description.preprocessing.get(&input.name).cloned();
-    if let Some(scaling) = scaling(image.as_ref(), &train) {
-        for data in [Some(&mut train), validation.as_mut(), test.as_mut()].into_iter().flatten() {
-            data.scale(&scaling)?;
-        }
-        if image.is_none()
-            && let Some(image) = described(&shape, &scaling)
-        {
-            description.preprocessing.insert(input.name.clone(), image);
-        }
-    }
-    if let Some(image) = image {
-        for data in [Some(&mut train), validation.as_mut(), test.as_mut()].into_iter().flatten() {
-            data.prepare(image.clone());
-        }
-    }
     let scored = score::find(&graph, settings.output.as_deref())?;
     let outputs = scored.classes.unwrap_or(1);
     let loss = loss(model, settings, &train, outputs)?;
@@ -123,6 +119,7 @@ pub(crate) fn fit(model: &Model, settings: &Settings) -> Result<Fitted, Error> {
         input: input.name,
         graph,
         shape,
+        stored,
         sizes,
         rows,
         train,
@@ -135,11 +132,39 @@ pub(crate) fn fit(model: &Model, settings: &Settings) -> Result<Fitted, Error> {
     })
 }
 
+/// Says how rows become the input's numbers, of each part alike; the preparation of pictures is given back.
+fn prepare(
+    input: &Value,
+    description: &Description,
+    settings: &Settings,
+    mut parts: Vec<&mut Dataset>,
+) -> Result<Option<ImageInput>, Error> {
+    let Some(train) = parts.first() else { return Ok(None) };
+    let described = description.preprocessing.get(&input.name);
+    let asked = Asked { input, described, size: settings.data.size };
+    if train.is_pictures() && asked.takes_pictures() {
+        let (image, shape) = asked.completed(train)?;
+        for data in parts {
+            data.prepare(&image, &shape)?;
+        }
+        return Ok(Some(image));
+    }
+    if settings.data.size.is_some() {
+        return Err(Error::Setting {
+            name: "data.size".to_owned(),
+            problem: "the rows are no pictures, or the model takes none: leave the setting out".to_owned(),
+        });
+    }
+    if let Some(scaling) = scaling(described, train) {
+        for data in &mut parts {
+            data.scale(&scaling)?;
+        }
+    }
+    Ok(None)
+}
+
 /// Sizes of a row of the input, and what its symbols stand for.
-pub(crate) fn sizes(
-    input: &pellucid_graph::Value,
-    data: &Dataset,
-) -> Result<(Vec<usize>, BTreeMap<String, i64>), Error> {
+pub(crate) fn sizes(input: &Value, data: &Dataset) -> Result<(Vec<usize>, BTreeMap<String, i64>), Error> {
     let wanted = input.shape.clone().unwrap_or_default();
     let behind = wanted.get(1..).unwrap_or_default();
     let mut sizes = BTreeMap::new();
@@ -163,10 +188,15 @@ pub(crate) fn sizes(
     if fits {
         return Ok((shape, sizes));
     }
+    let hint = if !data.is_pictures() && data.shape.len() == 3 && behind.len() == 3 {
+        "; numbers are not resized: give the pictures as bytes"
+    } else {
+        ""
+    };
     Err(Error::Input {
         place: data.name.clone(),
         problem: format!(
-            "a row has the sizes {:?}, and the model's input {:?} takes {}",
+            "a row has the sizes {:?}, and the model's input {:?} takes {}{hint}",
             data.shape,
             input.name,
             display_shape(&wanted)
@@ -176,7 +206,7 @@ pub(crate) fn sizes(
 
 /// What the model says of bytes, or else what brings the data to mean 0 and deviation 1.
 pub(crate) fn scaling(image: Option<&ImageInput>, data: &Dataset) -> Option<Scaling> {
-    let own = data.statistics()?;
+    let own = data.statistics(false)?;
     let Some(image) = image else { return Some(own) };
     let of = |list: &[f32], channel: usize, default: f32| {
         list.get(channel).or_else(|| list.first().filter(|_| list.len() == 1)).copied().unwrap_or(default)
@@ -189,27 +219,6 @@ pub(crate) fn scaling(image: Option<&ImageInput>, data: &Dataset) -> Option<Scal
         scaling.std.push(1.0 / (scale * (high - low)));
     }
     Some(scaling)
-}
-
-/// The preparation of pictures that does what `scaling` did.
-fn described(shape: &[usize], scaling: &Scaling) -> Option<ImageInput> {
-    let [channels, height, width] = shape else { return None };
-    let color = match channels {
-        1 => Color::Gray,
-        3 => Color::Rgb,
-        _ => return None,
-    };
-    let side = |size: &usize| u32::try_from(*size).ok();
-    let mut image = ImageInput {
-        layout: Layout::Nchw,
-        color,
-        range: Some([0.0, 1.0]),
-        mean: scaling.mean.clone(),
-        std: scaling.std.clone(),
-        ..ImageInput::default()
-    };
-    image.set("resize", &format!("{}x{}", side(height)?, side(width)?)).ok()?;
-    Some(image)
 }
 
 /// What is minimised: what was said, or what the targets are.

@@ -10,6 +10,7 @@ mod fit;
 mod head;
 mod measure;
 pub mod new;
+mod pictures;
 mod record;
 mod run;
 pub mod schedule;

@@ -1,5 +1,6 @@
 //! The loop: batches in, state from step to step, checkpoints, and the model in the end.
 
+mod about;
 mod finish;
 mod inside;
 
@@ -14,17 +15,19 @@ use pellucid_compile::training::{Role, TrainingStep, training_step, with_inputs}
 use pellucid_data::batches::BatchTargets;
 use pellucid_data::random::Stream;
 use pellucid_data::{Batches, Dataset, Plan};
-use pellucid_graph::{Dim, Tensor};
+use pellucid_graph::Dim;
 use pellucid_runtime::{Kernels, Options, Session, open};
-use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{Checkpoint, Counts, Epoch, FILE, hex, sweep, write_atomically};
+use crate::checkpoint::{Checkpoint, Counts, Epoch, FILE, sweep, write_atomically};
 use crate::fit::{Fitted, fit};
 use crate::head::headed;
 use crate::measure::{Measured, right};
-use crate::record::{self, METRICS, RUN, SETTINGS, START, read_model, write_model};
+use crate::record::{self, METRICS, SETTINGS, START, read_model, write_model};
 use crate::settings::{LossName, Settings};
 use crate::watch::{self, Moment, Watcher};
+
+/// Most numbers of a batch: 4 GiB of rows.
+const MOST_NUMBERS: usize = 1 << 30;
 
 /// How a run ended.
 #[derive(Debug, Clone)]
@@ -166,6 +169,7 @@ impl<'a> Run<'a> {
                 });
             }
         }
+        require_memory(batch, &fitted.shape)?;
         let bound = fitted.graph.bind(&sizes)?;
         let config = settings.config(fitted.loss, &fitted.train.by_class());
         let step = training_step(&bound, &config)?;
@@ -202,79 +206,6 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    /// One hash of settings, data and model. How often checkpoints are written changes nothing.
-    fn identify(&self) -> Result<String, Error> {
-        let mut settings = self.settings.clone();
-        settings.checkpoint_seconds = 60.0;
-        settings.checkpoint_steps = None;
-        let mut hash = Sha256::new();
-        hash.update(settings.to_toml()?);
-        hash.update(&self.fitted.train.hash);
-        for carried in self.step.state.iter().filter(|carried| carried.role == Role::Model) {
-            hash.update(&carried.input);
-            hash.update(carried.start.bytes());
-        }
-        Ok(hex(&hash.finalize()))
-    }
-
-    /// Writes `run.json`, and tells what the run is about.
-    fn record(&self) -> Result<(), Error> {
-        let count = |tensor: &Tensor| tensor.len();
-        let trained: usize = self
-            .step
-            .state
-            .iter()
-            .filter(|carried| self.step.weights.iter().any(|weight| weight.weight == carried.input))
-            .map(|carried| count(&carried.start))
-            .sum();
-        let text = serde_json::json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "identity": self.identity,
-            "data": {
-                "name": self.fitted.train.name,
-                "sha256": self.fitted.train.hash,
-                "rows": self.fitted.train.len(),
-                "held_out": self.fitted.validation.as_ref().map(Dataset::len),
-                "test": self.fitted.test.as_ref().map(Dataset::len),
-            },
-            "weights": { "tensors": self.step.weights.len(), "numbers": trained },
-            "frozen": self.step.frozen,
-            "input": { "name": self.fitted.input, "shape": self.fitted.shape },
-            "batch": self.batch,
-            "steps": self.steps(),
-        });
-        write_atomically(&self.folder.join(RUN), format!("{text:#}\n").as_bytes())?;
-        for note in &self.fitted.notes {
-            self.watcher.note(note);
-        }
-        let (all, frozen) = self.step.normalizations;
-        self.watcher.note(&format!(
-            "{trained} numbers in {} weights are trained on {} rows, {} a step, {} steps{}",
-            self.step.weights.len(),
-            self.fitted.train.len(),
-            self.batch,
-            self.steps(),
-            self.fitted
-                .validation
-                .as_ref()
-                .map_or_else(String::new, |held| format!("; {} rows are held out", held.len()))
-        ));
-        if !self.step.frozen.is_empty() {
-            self.watcher.note(&format!("{} weights are frozen", self.step.frozen.len()));
-        }
-        let convolutions = self.fitted.graph.nodes().iter().filter(|node| node.operator == "Conv").count();
-        if all == 0 && convolutions > 4 {
-            self.watcher.note(
-                "no batch normalisation is in the file: an exporter may have folded it into the convolutions, which are \
-                 trained as they are; export unfolded to train with it",
-            );
-        } else if frozen > 0 {
-            self.watcher
-                .note(&format!("{frozen} of {all} batch normalisations keep their running statistics"));
-        }
-        Ok(())
-    }
-
     fn steps(&self) -> u64 {
         self.per_epoch * u64::from(self.settings.epochs)
     }
@@ -282,7 +213,7 @@ impl<'a> Run<'a> {
     fn go(self, from: Option<Checkpoint>) -> Result<Outcome, Error> {
         let mut place = match from {
             Some(checkpoint) => self.continued(checkpoint)?,
-            None => Place::start(&self),
+            None => Place::start(&self)?,
         };
         let began = Instant::now();
         let before = place.counts.seconds;
@@ -326,13 +257,13 @@ impl<'a> Run<'a> {
         if counts.steps != self.steps() || counts.per_epoch != self.per_epoch {
             return Err(wrong("it is of another number of steps".to_owned()));
         }
-        let first = counts.step;
-        Ok(Place { counts, state: carried, best, last_norm: 0.0, last_rate: 0.0, losses: Vec::new(), first })
+        Ok(Place { best, ..Place::at(self, counts, carried)? })
     }
 
     fn epoch(&self, place: &mut Place, began: Instant, before: f64) -> Result<Ended, Error> {
         let epoch = place.counts.step / self.per_epoch;
-        let mut plan = Plan::shuffled(self.train.len(), self.batch, self.settings.seed, epoch);
+        let order = if self.settings.data.shuffle { Plan::shuffled } else { Plan::unshuffled };
+        let mut plan = order(self.train.len(), self.batch, self.settings.seed, epoch);
         plan.augment = self.settings.augment();
         plan.probabilities = (self.fitted.loss == LossName::CrossEntropy
             && self.settings.augment.mixup > 0.0)
@@ -545,23 +476,33 @@ struct Place {
 }
 
 impl Place {
-    fn start(run: &Run<'_>) -> Self {
+    fn start(run: &Run<'_>) -> Result<Self, Error> {
         let state = run.step.state.iter().map(|carried| Array::from_tensor(&carried.start)).collect();
-        let counts = Counts { identity: run.identity.clone(), ..Counts::default() };
-        Self {
-            counts,
-            state,
-            best: BTreeMap::new(),
-            last_norm: 0.0,
-            last_rate: 0.0,
-            losses: Vec::new(),
-            first: 0,
-        }
+        Self::at(run, Counts { identity: run.identity.clone(), ..Counts::default() }, state)
+    }
+
+    /// Where a run goes on with this state.
+    fn at(run: &Run<'_>, counts: Counts, state: Vec<Array>) -> Result<Self, Error> {
+        let first = counts.step;
+        let (best, losses) = (BTreeMap::new(), Vec::new());
+        Ok(Self { counts, state, best, last_norm: 0.0, last_rate: 0.0, losses, first })
     }
 
     fn mean_loss(&self) -> f64 {
         f64::from_bits(self.counts.loss_bits) / self.counts.rows.max(1) as f64
     }
+}
+
+/// Refuses batches that no machine prepares, before memory is taken for them.
+fn require_memory(batch: usize, shape: &[usize]) -> Result<(), Error> {
+    let numbers = shape.iter().try_fold(batch, |product, size| product.checked_mul(*size));
+    if numbers.is_some_and(|numbers| numbers <= MOST_NUMBERS) {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        name: "batch".to_owned(),
+        problem: format!("{batch} rows of {shape:?} found, expected at most {MOST_NUMBERS} numbers at once"),
+    })
 }
 
 /// For each constant of the model that is carried, where what is measured stands in the state.

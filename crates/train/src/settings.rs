@@ -106,9 +106,14 @@ pub struct DataSettings {
     pub targets: Option<String>,
     /// Share of the rows that is held out to measure on after each epoch, of each class the same.
     pub validation: f64,
-    /// Rows to learn from, the others left out, of each class the same share; all without it.
+    /// Rows to train on, chosen by the seed, of each class the same share; all without it. What is held out is of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<usize>,
+    /// Height and width that pictures become, where the model's input leaves them open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<[u32; 2]>,
+    /// Whether each epoch has the rows in an order of its own; without it they stand as in the data.
+    pub shuffle: bool,
     /// Whether broken pictures are left out.
     pub skip_broken: bool,
 }
@@ -121,6 +126,8 @@ impl Default for DataSettings {
             targets: None,
             validation: 0.1,
             rows: None,
+            size: None,
+            shuffle: true,
             skip_broken: false,
         }
     }
