@@ -145,6 +145,7 @@ fn killed(instants: u32, rows: u32) {
     succeed(path, &train("whole"));
     let whole = began.elapsed();
     let model = fs::read(path.join("whole/model.onnx")).unwrap();
+    let steps = fs::read(path.join("whole/steps.csv")).unwrap();
     let (mut state, mut kills, mut runs) = (7u64, 0, 0);
     while kills < instants {
         let out = format!("killed{runs}");
@@ -173,6 +174,7 @@ fn killed(instants: u32, rows: u32) {
             kills += 1;
         }
         assert!(fs::read(path.join(&out).join("model.onnx")).unwrap() == model, "run {runs} has other bits");
+        assert!(fs::read(path.join(&out).join("steps.csv")).unwrap() == steps, "run {runs} has other steps");
         let left = fs::read_dir(path.join(&out)).unwrap().map(|entry| entry.unwrap().file_name());
         let parts = left.filter(|name| name.to_string_lossy().ends_with(".part")).count();
         assert!(parts <= 1, "{parts} halves are left");

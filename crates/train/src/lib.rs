@@ -15,6 +15,7 @@ mod record;
 mod run;
 pub mod schedule;
 pub mod settings;
+mod steps;
 pub mod watch;
 
 pub use answered::{Asked, Known};

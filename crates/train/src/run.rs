@@ -24,6 +24,7 @@ use crate::head::headed;
 use crate::measure::{Measured, right};
 use crate::record::{self, METRICS, SETTINGS, START, read_model, write_model};
 use crate::settings::{LossName, Settings};
+use crate::steps::Steps;
 use crate::watch::{self, Moment, Watcher};
 
 /// Most numbers of a batch: 4 GiB of rows.
@@ -46,8 +47,8 @@ pub struct Outcome {
 
 /// Trains `model` and keeps everything in `folder`, which is made.
 ///
-/// The folder holds `settings.toml`, `run.json` (hashes of data and model), `start.onnx`, `metrics.csv`, the last
-/// checkpoint, and in the end `model.onnx`. Each is written beside and renamed: whatever happens, what is there is whole.
+/// The folder holds `settings.toml`, `run.json` (hashes of data and model), `start.onnx`, `metrics.csv`, `steps.csv`,
+/// the last checkpoint, and in the end `model.onnx`. Each is written beside and renamed: whatever happens, what is there is whole.
 ///
 /// # Errors
 /// A folder that holds a run; data that do not fit the model; settings without a meaning; a loss that is no number any
@@ -343,6 +344,7 @@ impl<'a> Run<'a> {
             });
         }
         self.session.recycle(std::mem::replace(&mut place.state, results.collect()));
+        place.steps.add(place.counts.step + 1, rate, loss, norm)?;
         place.last_rate = rate;
         place.last_norm = norm;
         place.losses.push(loss);
@@ -441,6 +443,7 @@ impl<'a> Run<'a> {
     }
 
     fn save(&self, place: &mut Place, began: Instant, before: f64) -> Result<(), Error> {
+        place.steps.sync()?;
         place.counts.seconds = before + began.elapsed().as_secs_f64();
         let counts = Counts {
             version: 1,
@@ -469,6 +472,8 @@ struct Place {
     best: BTreeMap<String, Array>,
     last_norm: f64,
     last_rate: f64,
+    /// What each step came to.
+    steps: Steps,
     /// Losses of the last steps.
     losses: Vec<f64>,
     /// The step at which this part of the run began.
@@ -484,8 +489,9 @@ impl Place {
     /// Where a run goes on with this state.
     fn at(run: &Run<'_>, counts: Counts, state: Vec<Array>) -> Result<Self, Error> {
         let first = counts.step;
+        let steps = Steps::open(run.folder, first)?;
         let (best, losses) = (BTreeMap::new(), Vec::new());
-        Ok(Self { counts, state, best, last_norm: 0.0, last_rate: 0.0, losses, first })
+        Ok(Self { counts, state, best, last_norm: 0.0, last_rate: 0.0, steps, losses, first })
     }
 
     fn mean_loss(&self) -> f64 {
