@@ -22,7 +22,7 @@ fn main() -> Result<()> {
         (epochs.parse()?, batch.parse()?, seed.parse()?, shift.parse()?);
     let opened = open(&Source { data: PathBuf::from(data), ..Source::default() })?;
     let (mut train, mut test) = (opened.train, opened.test.ok_or("the data has no test part")?);
-    let scaling = train.statistics(false).ok_or("its rows are no pictures in memory")?;
+    let scaling = train.statistics(false)?.ok_or("its rows are no pictures in memory")?;
     // What `train` draws up for a model that says nothing of pictures and takes them as they are.
     let color = if scaling.mean.len() == 1 { Color::Gray } else { Color::Rgb };
     let (mean, std) = (scaling.mean, scaling.std);

@@ -10,6 +10,9 @@ use pellucid::{Error, preprocessing};
 /// Largest file of a picture: 256 MiB.
 const MOST_PICTURE_BYTES: u64 = 256 << 20;
 
+/// Most picture files whose bytes are looked at for their mean.
+const MOST_LOOKED_AT: usize = 256;
+
 /// What the rows are read from.
 #[derive(Debug, Clone)]
 pub enum Rows {
@@ -159,13 +162,39 @@ impl Dataset {
         counts
     }
 
-    /// Mean and standard deviation of the bytes of each channel, divided by 255, before any resize; `None` for other
-    /// rows. With `gray` those of the one channel that three become.
-    pub fn statistics(&self, gray: bool) -> Option<Scaling> {
-        let Rows::Bytes(bytes) = &self.rows else { return None };
+    /// Mean and standard deviation of the bytes of each channel, divided by 255, before any resize; `None` for rows of
+    /// numbers. With `gray` those of the one channel that three become. Of picture files 256 are looked at, evenly spaced.
+    ///
+    /// # Errors
+    /// Files that cannot be read or decoded.
+    pub fn statistics(&self, gray: bool) -> Result<Option<Scaling>, Error> {
+        let mut histograms = match &self.rows {
+            Rows::Floats(_) => return Ok(None),
+            Rows::Bytes(bytes) => self.histograms(bytes, gray),
+            Rows::Files(files) => {
+                let mut histograms = vec![[0u64; 256]; 3];
+                for path in files.iter().step_by(files.len().div_ceil(MOST_LOOKED_AT).max(1)) {
+                    let (place, bytes) = contents(path)?;
+                    for pixel in photograph::decode(&place, &bytes)?.pixels() {
+                        let bytes = if gray { [preprocessing::gray(pixel.0); 3] } else { pixel.0 };
+                        for (histogram, byte) in histograms.iter_mut().zip(bytes) {
+                            histogram[usize::from(byte)] += 1;
+                        }
+                    }
+                }
+                histograms
+            }
+        };
+        histograms.truncate(if gray { 1 } else { histograms.len() });
+        let (mean, std) = histograms.iter().map(moments).unzip();
+        Ok(Some(Scaling { mean, std }))
+    }
+
+    /// How many bytes of each value there are, by channel; with `gray` of the one channel that three become.
+    fn histograms(&self, bytes: &[u8], gray: bool) -> Vec<[u64; 256]> {
         let channels = self.channels();
         let place = self.stored_len() / channels;
-        let mut histograms = vec![[0u64; 256]; if gray { 1 } else { channels }];
+        let mut histograms = vec![[0u64; 256]; channels];
         if gray && channels == 3 {
             for row in bytes.chunks_exact(3 * place) {
                 for at in 0..place {
@@ -173,21 +202,14 @@ impl Dataset {
                     histograms[0][usize::from(preprocessing::gray(pixel))] += 1;
                 }
             }
-        } else {
-            for (channel, plane) in bytes.chunks_exact(place).enumerate() {
-                let histogram = &mut histograms[if gray { 0 } else { channel % channels }];
-                for byte in plane {
-                    histogram[usize::from(*byte)] += 1;
-                }
+            return histograms;
+        }
+        for (channel, plane) in bytes.chunks_exact(place).enumerate() {
+            for byte in plane {
+                histograms[channel % channels][usize::from(*byte)] += 1;
             }
         }
-        let mut scaling = Scaling { mean: Vec::new(), std: Vec::new() };
-        for histogram in histograms {
-            let (mean, std) = moments(&histogram);
-            scaling.mean.push(mean);
-            scaling.std.push(std);
-        }
-        Some(scaling)
+        histograms
     }
 
     /// Says what bytes become.
@@ -364,12 +386,11 @@ impl Dataset {
     }
 
     fn decode(&self, path: &Path, out: &mut [f32]) -> Result<(), Error> {
-        let place = path.display().to_string();
+        let (place, bytes) = contents(path)?;
         let preparation = self.preparation.as_ref().ok_or_else(|| Error::Setting {
             name: "data".to_owned(),
             problem: "nothing says how pictures become the network's input".to_owned(),
         })?;
-        let bytes = pellucid::file::read(path, MOST_PICTURE_BYTES)?;
         let (values, _) = preparation.image.apply(&place, &photograph::decode(&place, &bytes)?)?;
         if values.shape() != self.shape {
             return Err(Error::Input {
@@ -419,6 +440,11 @@ impl Dataset {
     }
 }
 
+/// What people know a picture's file by, and its bytes.
+fn contents(path: &Path) -> Result<(String, Vec<u8>), Error> {
+    Ok((path.display().to_string(), pellucid::file::read(path, MOST_PICTURE_BYTES)?))
+}
+
 /// Mean and standard deviation of bytes divided by 255, of which there are so many each; 1 for a deviation of nothing.
 fn moments(histogram: &[u64; 256]) -> (f32, f32) {
     let count: f64 = histogram.iter().map(|count| *count as f64).sum();
@@ -447,7 +473,7 @@ mod tests {
         let rows = Rows::Bytes(vec![0, 255, 51, 51, 255, 0, 102, 102]);
         let mut data =
             Dataset::new("d", rows, Targets::Classes(vec![0, 1]), vec![2, 1, 2], String::new()).unwrap();
-        let scaling = data.statistics(false).unwrap();
+        let scaling = data.statistics(false).unwrap().unwrap();
         assert_eq!(scaling.mean, [0.5, 0.3]);
         assert_eq!(scaling.std, [0.5, 0.1]);
         data.scale(&scaling).unwrap();

@@ -196,7 +196,7 @@ fn prepare(model: &Model, input: &Value, data: &mut Dataset) -> Result<(), Error
         let shape = asked.said(image, data)?;
         return data.prepare(image, &shape);
     }
-    if let Some(scaling) = scaling(Some(image), data) {
+    if let Some(scaling) = scaling(Some(image), data)? {
         data.scale(&scaling)?;
     }
     Ok(())

@@ -149,13 +149,19 @@ fn prepare(
         }
         return Ok(Some(image));
     }
+    if matches!(train.rows, Rows::Files(_)) {
+        return Err(Error::Input {
+            place: train.name.clone(),
+            problem: format!("its rows are pictures, and the model's input {:?} takes none", input.name),
+        });
+    }
     if settings.data.size.is_some() {
         return Err(Error::Setting {
             name: "data.size".to_owned(),
             problem: "the rows are no pictures, or the model takes none: leave the setting out".to_owned(),
         });
     }
-    if let Some(scaling) = scaling(described, train) {
+    if let Some(scaling) = scaling(described, train)? {
         for data in &mut parts {
             data.scale(&scaling)?;
         }
@@ -205,9 +211,9 @@ pub(crate) fn sizes(input: &Value, data: &Dataset) -> Result<(Vec<usize>, BTreeM
 }
 
 /// What the model says of bytes, or else what brings the data to mean 0 and deviation 1.
-pub(crate) fn scaling(image: Option<&ImageInput>, data: &Dataset) -> Option<Scaling> {
-    let own = data.statistics(false)?;
-    let Some(image) = image else { return Some(own) };
+pub(crate) fn scaling(image: Option<&ImageInput>, data: &Dataset) -> Result<Option<Scaling>, Error> {
+    let Some(own) = data.statistics(false)? else { return Ok(None) };
+    let Some(image) = image else { return Ok(Some(own)) };
     let of = |list: &[f32], channel: usize, default: f32| {
         list.get(channel).or_else(|| list.first().filter(|_| list.len() == 1)).copied().unwrap_or(default)
     };
@@ -218,7 +224,7 @@ pub(crate) fn scaling(image: Option<&ImageInput>, data: &Dataset) -> Option<Scal
         scaling.mean.push((of(&image.mean, channel, 0.0) - low) / (high - low));
         scaling.std.push(1.0 / (scale * (high - low)));
     }
-    Some(scaling)
+    Ok(Some(scaling))
 }
 
 /// What is minimised: what was said, or what the targets are.

@@ -125,27 +125,22 @@ impl Asked<'_> {
         found: &Sizes,
         held: Option<(usize, [usize; 2])>,
     ) -> Result<ImageInput, Error> {
-        let color = match found.channels.or(held.map(|(channels, _)| channels)) {
-            Some(1) => Color::Gray,
-            Some(3) => Color::Rgb,
+        let color = match found.channels.or(held.map(|(channels, _)| channels)).unwrap_or(3) {
+            1 => Color::Gray,
+            3 => Color::Rgb,
             other => {
                 return Err(Error::Input {
                     place: data.name.clone(),
                     problem: format!(
-                        "its rows are pictures, of 1 or 3 channels, and the model's input {:?} takes {}",
-                        self.input.name,
-                        other.map_or_else(|| "any number".to_owned(), |count| count.to_string())
+                        "its rows are pictures, of 1 or 3 channels, and the model's input {:?} takes {other}",
+                        self.input.name
                     ),
                 });
             }
         };
-        let Some(Scaling { mean, std }) = data.statistics(color == Color::Gray) else {
-            return Err(Error::NoPreprocessing(format!(
-                "{}: the model does not say how pictures become its input {:?}; write it into a file beside the model, such \
-                 as [preprocessing.{:?}] with range = [0, 1], mean and std",
-                data.name, self.input.name, self.input.name
-            )));
-        };
+        let own = data.statistics(color == Color::Gray)?;
+        let Scaling { mean, std } =
+            own.ok_or_else(|| Error::Internal(format!("{}: its rows are no pictures", data.name)))?;
         Ok(ImageInput {
             layout: found.layout,
             color,

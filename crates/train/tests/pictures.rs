@@ -5,7 +5,7 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use image::{GrayImage, ImageFormat};
+use image::{GrayImage, ImageFormat, Rgb, RgbImage};
 use ndarray::Axis;
 use pellucid::evaluate::Answered;
 use pellucid::npy::encode_npz;
@@ -120,6 +120,27 @@ fn a_head_is_trained_on_rows_in_their_order() {
     let other = folder.path().join("other");
     trained(&network(7), &chosen, &other).unwrap();
     assert_ne!(std::fs::read_to_string(other.join("steps.csv")).unwrap(), steps);
+}
+
+#[test]
+fn a_folder_of_pictures_teaches_a_network_that_says_nothing_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    for row in 0..40 {
+        let class = folder.path().join("data").join(["even", "odd"][usize::from(row % 2 == 1)]);
+        std::fs::create_dir_all(&class).unwrap();
+        // Pictures of many sizes, each of one colour.
+        let colour = if row % 2 == 1 { [200, 40, 60] } else { [100, 140, 60] };
+        RgbImage::from_pixel(3 + row, 9, Rgb(colour)).save(class.join(format!("{row}.png"))).unwrap();
+    }
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    let outcome = trained(&network(2), &settings(&data), &out).unwrap();
+    let model = Model::open(outcome.model.unwrap()).unwrap();
+    let image = model.description().preprocessing["input"].clone();
+    assert_eq!(image.resize.and_then(|resize| resize.size), Some([16, 12]));
+    assert!((image.mean[2] - 60.0 / 255.0).abs() < 1e-6 && (image.std[2] - 1.0).abs() < 1e-6, "{image:?}");
+    assert!((image.mean[0] - 150.0 / 255.0).abs() < 0.05, "{image:?}");
+    let known = Known::open(&model, &Asked { data, ..Asked::default() }).unwrap();
+    assert_eq!(known.batches(40).map(|part| part.unwrap().len()).sum::<usize>(), 40);
 }
 
 #[test]
