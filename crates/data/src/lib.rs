@@ -15,7 +15,7 @@ pub mod split;
 pub mod table;
 
 pub use augment::Augment;
-pub use batches::{Batch, Batches, Plan};
+pub use batches::{Batch, BatchTargets, Batches, Plan};
 pub use dataset::{Dataset, Rows, Scaling, Targets};
 pub use open::{Opened, Part, Source, open, open_part};
 pub use pellucid::Error;
