@@ -132,8 +132,9 @@ fn derivatives_agree_in_the_interpreter() {
     let derivative = |variant: &Variant, case: &Case| match case.method.as_str() {
         // Differences of scores that are kept in float32.
         "occlusion" | "ablation-cam" => false,
-        // What is left of sums that cancel is small beside what rounding the weights moves.
-        "grad-cam" | "xgrad-cam" => !variant.folded,
+        // What is left of sums that cancel is small beside what rounding the weights moves; the same map is a factor of
+        // guided-grad-cam (conv3d: 1.1e-6 where the file is folded, 2.3e-8 where it is not).
+        "grad-cam" | "guided-grad-cam" | "xgrad-cam" => !variant.folded,
         _ => true,
     };
     check(golden::load(), Engine::Reference, tolerance, derivative);

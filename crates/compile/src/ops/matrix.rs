@@ -15,6 +15,22 @@ fn dense(graph: &Graph, node: &Node) -> Kind {
     product(graph, node, Form::Dense)
 }
 
+/// The same step where its operator has no factors: α and β of a `Gemm` are counted as its weights' (the operand `weight`) and
+/// its bias', whose signs some rules tell apart.
+pub(crate) fn without_factors<'g>(step: &Step<'g>, weight: usize, bias: Option<usize>) -> Result<Step<'g>> {
+    let mut step = step.clone();
+    if step.node.operator == "Gemm" {
+        for (name, index) in [("alpha", Some(weight)), ("beta", bias)] {
+            let factor = f64::from(step.node.float(name, 1.0));
+            step.node.attributes.remove(name);
+            if let (true, Some(index)) = ((factor - 1.0).abs() > 0.0, index) {
+                step.node.inputs[index] = Some((step.x(index)? * factor).id());
+            }
+        }
+    }
+    Ok(step)
+}
+
 /// Y = A·B: dA = dY·Bᵀ, dB = Aᵀ·dY; vectors are matrices with one row or column.
 fn matmul<'g>(s: &Step<'g>) -> Result<Signals<'g>> {
     let (a, b, mut dy) = (s.x(0)?, s.x(1)?, s.dy()?);

@@ -11,7 +11,7 @@ mod elementwise;
 mod flat;
 mod layout;
 mod lookup;
-mod matrix;
+pub(crate) mod matrix;
 mod normalization;
 mod pooling;
 mod quantize;

@@ -2,6 +2,7 @@
 
 use crate::build::Var;
 use crate::error::{CompileError, Result};
+use crate::ops::matrix;
 use crate::step::Step;
 
 /// y + ε · sign y, where 0 counts as positive.
@@ -61,7 +62,7 @@ impl<'g> Layer<'g> {
             return Err(several());
         }
         let (signal, weight) = if step.is_signal(first) { (first, second) } else { (second, first) };
-        let step = without_factors(step, weight, bias)?;
+        let step = matrix::without_factors(step, weight, bias)?;
         let own = match bias {
             Some(index) => Some(step.x(index)?),
             None => None,
@@ -137,22 +138,6 @@ impl<'g> Part<'g> {
     pub(super) fn contribution(&self, s: Var<'g>) -> Result<Var<'g>> {
         Ok(self.x * self.back(s)?)
     }
-}
-
-/// The same layer where its operator has no factors: a `Gemm`'s are counted as its weights' and its bias', whose signs rules
-/// tell apart.
-fn without_factors<'g>(step: &Step<'g>, weight: usize, bias: Option<usize>) -> Result<Step<'g>> {
-    let mut step = step.clone();
-    if step.node.operator == "Gemm" {
-        for (name, index) in [("alpha", Some(weight)), ("beta", bias)] {
-            let factor = f64::from(step.node.float(name, 1.0));
-            step.node.attributes.remove(name);
-            if let (true, Some(index)) = ((factor - 1.0).abs() > 0.0, index) {
-                step.node.inputs[index] = Some((step.x(index)? * factor).id());
-            }
-        }
-    }
-    Ok(step)
 }
 
 /// Σ of what there is.

@@ -76,13 +76,15 @@ fn the_papers_examples_by_hand() {
     }
 }
 
+/// A mean, or a sum of means.
+type Mean = for<'g> fn(Var<'g>) -> Var<'g>;
+
 /// Means over 7, 49 and 3 numbers, none of whose shares is a float32: a derivative that multiplies by the share would be off
 /// by its rounding, which the interpreter's float64 shows.
 #[test]
 fn means_in_files_of_float32_lose_nothing_to_rounding() {
     let mut random = Random::new(71);
     let shape = [1, 3, 7, 7];
-    type Mean = for<'g> fn(Var<'g>) -> Var<'g>;
     let means: [(&str, Mean); 4] = [
         ("GlobalAveragePool", |x| x.apply("GlobalAveragePool").reshape(&[1, 3])),
         ("ReduceMean", |x| x.mean(&[2, 3], Keep::None)),
