@@ -27,9 +27,9 @@ pub(crate) fn compute(graph: &Graph, node: &Node, inputs: &[Option<Tensor>]) -> 
         "Transpose" => {
             let order = node.ints("perm")?.iter().map(|axis| usize::try_from(*axis).ok());
             let order = order.collect::<Option<Vec<usize>>>()?;
-            array(x)?.permuted_axes(order).iter().copied().collect()
+            in_order(&array(x)?.permuted_axes(order))
         }
-        "Slice" => reversed(array(x)?, inputs)?.iter().copied().collect(),
+        "Slice" => in_order(&reversed(array(x)?, inputs)?),
         "Relu" => mapped(x, |x| if x <= 0.0 { 0.0 } else { x }),
         "Neg" => mapped(x, |x| -x),
         "Abs" => mapped(x, f32::abs),
@@ -43,6 +43,14 @@ pub(crate) fn compute(graph: &Graph, node: &Node, inputs: &[Option<Tensor>]) -> 
 
 fn array(tensor: &Tensor) -> Option<ArrayD<f32>> {
     ArrayD::from_shape_vec(IxDyn(tensor.shape()), tensor.to_f32()).ok()
+}
+
+/// The numbers in the order of the axes. Copied along an axis at a time: an iterator over all axes asks at every number whether
+/// one has ended, which took a quarter of the time to load a ResNet-50.
+fn in_order(values: &ArrayD<f32>) -> Vec<f32> {
+    let mut copied = ArrayD::zeros(values.raw_dim());
+    copied.assign(values);
+    copied.into_raw_vec_and_offset().0
 }
 
 fn mapped(x: &Tensor, function: impl Fn(f32) -> f32) -> Vec<f32> {
