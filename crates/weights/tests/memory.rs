@@ -1,11 +1,16 @@
 //! What hostile files take while they are refused: a bounded number of bytes, counted.
 
+use std::sync::{Mutex, PoisonError};
+
 use peak_alloc::PeakAlloc;
 use pellucid_weights::decode;
 
 /// Counts the bytes that are held.
 #[global_allocator]
 static HELD: PeakAlloc = PeakAlloc;
+
+/// Held by the test that counts: what another one takes at the same time would be counted too.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// The most a pickle may take: what a million steps push, twice, as lists grow by doubling.
 const MOST: usize = 400 << 20;
@@ -24,6 +29,7 @@ fn peak(pickle: &[u8]) -> usize {
 
 #[test]
 fn no_pickle_takes_more_than_its_steps_may() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let many = 8 << 20;
     for (what, pickle) in [
         ("lists", b"]".repeat(many)),
@@ -49,6 +55,7 @@ fn no_pickle_takes_more_than_its_steps_may() {
 
 #[test]
 fn promises_take_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for pickle in
         [b"X\xff\xff\xff\xff".as_slice(), b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f", b"B\xff\xff\xff\xff"]
     {
