@@ -130,8 +130,8 @@ fn weight_derivative<'g>(
     let (rows, columns) = (signed(small.size(1)?) / group, signed(large.size(1)?) / group);
     countable(axes.iter().map(|axis| axis.kernel), KERNEL_POSITIONS, "positions of a kernel")?;
     let positions = signed(countable(axes.iter().map(|axis| axis.output), i64::MAX, "positions of a map")?);
-    if group == 1 && [small, large].into_iter().all(|v| v.shape().is_ok_and(|shape| all_known(&shape))) {
-        return Ok(of_one_group(small, large, axes));
+    if [small, large].into_iter().all(|v| v.shape().is_ok_and(|shape| all_known(&shape))) {
+        return as_convolution(small, large, axes, group);
     }
     let padded = padded(large, axes, 2);
     let left = small.reshape(&[-1, group, rows, positions]);
@@ -144,11 +144,12 @@ fn weight_derivative<'g>(
     builder.concat(&parts, 2).reshape_to(&weights.shape()?)
 }
 
-/// [a, b, k…] where all sizes are known: the convolution of `large`, its first two axes swapped, with `small`, swapped too,
-/// in which strides and dilations have changed places. What no window saw at the end is cut off first.
+/// [g·a, b, k…] where all sizes are known: the convolution of `large`, its first two axes swapped, with `small`, swapped too,
+/// in which strides and dilations have changed places. What no window saw at the end is cut off first. Of several groups, the
+/// rows of each lie side by side as channels: [b, g·n, i…].
 ///
 /// One node, so that an engine's lowering can choose how it is computed.
-fn of_one_group<'g>(small: Var<'g>, large: Var<'g>, axes: &[FixedAxis]) -> Var<'g> {
+fn as_convolution<'g>(small: Var<'g>, large: Var<'g>, axes: &[FixedAxis], group: i64) -> Result<Var<'g>> {
     let mut seen = large;
     let mut after = Vec::new();
     for (position, axis) in axes.iter().enumerate() {
@@ -164,10 +165,26 @@ fn of_one_group<'g>(small: Var<'g>, large: Var<'g>, axes: &[FixedAxis]) -> Var<'
         ("strides", ints(|axis| axis.dilation)),
         ("dilations", ints(|axis| axis.stride)),
         ("pads", Attribute::Ints(pads)),
+        ("group", Attribute::Int(group)),
     ];
     let swapped: Vec<usize> = [1, 0].into_iter().chain(2..axes.len() + 2).collect();
-    let inputs = [seen.transpose(&swapped), small.transpose(&swapped)];
-    small.builder().op("Conv", &inputs, &attributes).transpose(&swapped)
+    let shape = seen.shape()?;
+    let sizes = known_sizes(&shape, "the input's sizes")?;
+    let columns = sizes[1] / group;
+    let side_by_side: Vec<i64> =
+        [columns, group * sizes[0]].into_iter().chain(sizes[2..].iter().copied()).collect();
+    let seen = match (group, columns) {
+        (1, _) => seen.transpose(&swapped),
+        (_, 1) => seen.transpose(&swapped).reshape(&side_by_side),
+        _ => {
+            let split: Vec<i64> =
+                [sizes[0], group, columns].into_iter().chain(sizes[2..].iter().copied()).collect();
+            let order: Vec<usize> = [2, 1, 0].into_iter().chain(3..split.len()).collect();
+            seen.reshape(&split).transpose(&order).reshape(&side_by_side)
+        }
+    };
+    let inputs = [seen, small.transpose(&swapped)];
+    Ok(small.builder().op("Conv", &inputs, &attributes).transpose(&swapped))
 }
 
 fn all_known(shape: &[pellucid_graph::Dim]) -> bool {

@@ -67,10 +67,12 @@ fn conv(r: &mut Rewrite<'_>) -> Step<()> {
     let window = Window::of_conv(r.node, &spatial, &kernel).map_err(Refusal::Never)?;
     let spec =
         Convolution { x, weight, bias: r.maybe(2), group: r.node.int("group", 1), axes: geometry(&window)? };
-    let products = if r.made.native || spec.group != 1 || spec.bias.is_some() {
+    let products = if r.made.native || spec.bias.is_some() {
         None
-    } else {
+    } else if spec.group == 1 {
         super::weights::derivative(r, &spec.axes)?
+    } else {
+        super::weights::derivative_of_groups(r, &spec.axes, spec.group)?
     };
     let y = products.map_or_else(|| write_conv(r, &spec), Ok)?;
     r.done(y)

@@ -30,19 +30,8 @@ fn before_swap(r: &Rewrite<'_>, position: usize) -> Option<ValueId> {
 pub(super) fn derivative(r: &mut Rewrite<'_>, axes: &[Axis]) -> Step<Option<ValueId>> {
     let (Some(large), Some(small)) = (before_swap(r, 0), before_swap(r, 1)) else { return Ok(None) };
     let (Ok(sizes), Ok(signal)) = (r.sizes(large), r.sizes(small)) else { return Ok(None) };
-    // Strides of this convolution are the other's dilations, and its dilations that one's strides.
-    let counts: Vec<i64> = axes
-        .iter()
-        .zip(&sizes[2..])
-        .map(|(axis, size)| {
-            let reach = (axis.kernel - 1) * axis.dilation + 1;
-            (whole(*size) + axis.begin + axis.end - reach) / axis.stride + 1
-        })
-        .collect();
+    let Some(counts) = counts(axes, &sizes) else { return Ok(None) };
     let positions: i64 = counts.iter().product();
-    if axes.iter().any(|axis| axis.begin < 0 || axis.end < 0) || !(1..=POSITIONS).contains(&positions) {
-        return Ok(None);
-    }
     let (columns, rows) = (whole(sizes[1]), whole(signal[1]));
     let swapped = r.x(1)?;
     let left = r.reshape(swapped, &[rows, -1])?;
@@ -75,6 +64,44 @@ pub(super) fn derivative(r: &mut Rewrite<'_>, axes: &[Axis]) -> Step<Option<Valu
     };
     let target: Vec<i64> = [columns, rows].into_iter().chain(counts).collect();
     r.reshape(by_position, &target).map(Some)
+}
+
+/// Positions of the kernel that the derivative is for, of an input of `sizes`; `None` where they are too many, and with pads
+/// that cut.
+///
+/// Strides of this convolution are the other's dilations, and its dilations that one's strides.
+fn counts(axes: &[Axis], sizes: &[usize]) -> Option<Vec<i64>> {
+    let count = |(axis, size): (&Axis, &usize)| {
+        let reach = (axis.kernel - 1) * axis.dilation + 1;
+        (whole(*size) + axis.begin + axis.end - reach) / axis.stride + 1
+    };
+    let counts: Vec<i64> = axes.iter().zip(&sizes[2..]).map(count).collect();
+    let whole_pads = axes.iter().all(|axis| axis.begin >= 0 && axis.end >= 0);
+    (whole_pads && (1..=POSITIONS).contains(&counts.iter().product())).then_some(counts)
+}
+
+/// The same of several groups, whose rows lie side by side, `[b, g·n, …]`, and meet the signal `[g·a, n, …]`: for each position
+/// of the kernel one product a group, of a's rows with what b's columns see, `[g, a, n·p] · [b, g, n·p, 1]`.
+pub(super) fn derivative_of_groups(r: &mut Rewrite<'_>, axes: &[Axis], group: i64) -> Step<Option<ValueId>> {
+    if before_swap(r, 1).is_none() {
+        return Ok(None);
+    }
+    let (large, small) = (r.x(0)?, r.x(1)?);
+    let (Ok(sizes), Ok(signal)) = (r.sizes(large), r.sizes(small)) else { return Ok(None) };
+    let Some(counts) = counts(axes, &sizes) else { return Ok(None) };
+    let (columns, outputs) = (whole(sizes[0]), whole(signal[0]));
+    let left = r.reshape(small, &[1, group, outputs / group, -1])?;
+    let padded = padded(r, large, axes, 2)?;
+    let mut parts = Vec::new();
+    for offset in offsets(&counts) {
+        let window = window(r, padded, axes, &offset, 2)?;
+        let window = r.reshape(window, &[columns, group, -1, 1])?;
+        let product = r.op("MatMul", &[left, window])?;
+        parts.push(r.reshape(product, &[columns, outputs, 1])?);
+    }
+    let joined = r.concat(&parts, 2)?;
+    let target: Vec<i64> = [columns, outputs].into_iter().chain(counts).collect();
+    r.reshape(joined, &target).map(Some)
 }
 
 /// `x` with zeros around its spatial axes, the first of which is `first`.

@@ -165,18 +165,7 @@ pub(super) fn input_derivative(
     {
         return None;
     }
-    // Element i of the input, counted with the zeros before it, is s·u + a, and position s·v + a of the kernel brings
-    // it signal u − v.
-    let axes = [0, 1].map(|axis| phases(geometry, axis, input.space[axis]));
-    let before = [0, 1].map(|axis| {
-        axes[axis].iter().map(|phase| phase.positions.saturating_sub(phase.first + 1)).max().unwrap_or(0)
-    });
-    let mut size = [0, 1].map(|axis| {
-        let end = |phase: &Phase| phase.first + phase.count + before[axis];
-        axes[axis].iter().map(end).max().unwrap_or(0).max(sizes.space[axis] + before[axis])
-    });
-    size[1] = pitch(size[1], sizes.space[1], before[1]);
-    let layout = Layout { channels: sizes.channels, space: sizes.space, step: [1, 1], before, size };
+    let (layout, axes) = phases(geometry, sizes, input.space);
     if !layout.fits() {
         return None;
     }
@@ -190,8 +179,8 @@ pub(super) fn input_derivative(
         let terms = sizes.channels * positions;
         let at = |k: usize| {
             let (channel, [v, u]) = term(k);
-            let y = down.first + before[0] - v;
-            let x = across.first + before[1] - u;
+            let y = down.first + layout.before[0] - v;
+            let x = across.first + layout.before[1] - u;
             u32::try_from(channel * layout.plane() + y * layout.size[1] + x).unwrap_or(u32::MAX)
         };
         let weight = |to: usize, k: usize| {
@@ -213,18 +202,35 @@ pub(super) fn input_derivative(
 
 /// Elements of an axis that have the same place between strides.
 #[derive(Debug, Clone, Copy)]
-struct Phase {
-    between: usize,
+pub(super) struct Phase {
+    pub(super) between: usize,
     /// Kernel positions that reach them.
-    positions: usize,
+    pub(super) positions: usize,
     /// u of the first.
-    first: usize,
-    count: usize,
+    pub(super) first: usize,
+    pub(super) count: usize,
     /// The first.
-    start: usize,
+    pub(super) start: usize,
 }
 
-fn phases(geometry: &Geometry, axis: usize, size: usize) -> Vec<Phase> {
+/// The layout in which a signal of `sizes` is read for the derivative of an input of `space`, and the phases of both axes.
+///
+/// Element i of the input, counted with the zeros before it, is s·u + a, and position s·v + a of the kernel brings it signal
+/// u − v.
+pub(super) fn phases(geometry: &Geometry, sizes: Sizes, space: [usize; 2]) -> (Layout, [Vec<Phase>; 2]) {
+    let axes = [0, 1].map(|axis| phases_of(geometry, axis, space[axis]));
+    let before = [0, 1].map(|axis| {
+        axes[axis].iter().map(|phase| phase.positions.saturating_sub(phase.first + 1)).max().unwrap_or(0)
+    });
+    let mut size = [0, 1].map(|axis| {
+        let end = |phase: &Phase| phase.first + phase.count + before[axis];
+        axes[axis].iter().map(end).max().unwrap_or(0).max(sizes.space[axis] + before[axis])
+    });
+    size[1] = pitch(size[1], sizes.space[1], before[1]);
+    (Layout { channels: sizes.channels, space: sizes.space, step: [1, 1], before, size }, axes)
+}
+
+fn phases_of(geometry: &Geometry, axis: usize, size: usize) -> Vec<Phase> {
     let (stride, before) = (geometry.stride[axis], geometry.before[axis]);
     (0..stride)
         .map(|phase| {

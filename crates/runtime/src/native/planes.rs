@@ -2,7 +2,7 @@
 
 use super::tile::SLACK;
 
-/// What a convolution is over: two spatial axes, no dilation, one group.
+/// What a convolution is over: two spatial axes, no dilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Geometry {
     /// Kernel's height and width.

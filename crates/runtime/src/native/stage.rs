@@ -7,6 +7,7 @@ use ndarray::{ArrayD, IxDyn};
 use pellucid_graph::{Graph, NodeId, Origin, Tensor, ValueId};
 
 use super::convolution::{forward, input_derivative, weight_derivative};
+use super::depthwise;
 use super::planes::Sizes;
 use super::{Kernel, Work, kernels};
 use crate::Kernels;
@@ -384,6 +385,17 @@ impl Kernel {
                 let outputs = sized(1)?.1.channels;
                 let derivative = weight_derivative(geometry, sized(0)?, sized(1)?)?;
                 vec![swapped(&derivative, outputs, geometry.kernel[0] * geometry.kernel[1])]
+            }
+            Work::DepthwiseConvolution(geometry) => {
+                let y = storage.take(*self.lengths.first()?);
+                vec![depthwise::forward(geometry, sized(0)?, slices[1], slices.get(2).copied(), y)?]
+            }
+            Work::DepthwiseInputDerivative(geometry, input) => {
+                let dx = storage.take(*self.lengths.first()?);
+                vec![depthwise::input_derivative(geometry, sized(0)?, slices[1], *input, dx)?]
+            }
+            Work::DepthwiseWeightDerivative(geometry) => {
+                vec![depthwise::weight_derivative(geometry, sized(0)?, sized(1)?)?]
             }
             Work::Program(program) => {
                 let mut results: Vec<Vec<f32>> =

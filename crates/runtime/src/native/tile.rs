@@ -82,6 +82,116 @@ impl Rows<'_> {
     }
 }
 
+/// `sums[q] = Σ_k weights[k] · source[offsets[k] + q]`, for each of `count` places q.
+pub(super) struct Row<'a> {
+    pub(super) weights: &'a [f32],
+    /// Where the first place of each term lies.
+    pub(super) offsets: &'a [u32],
+    /// What is weighed, [`SLACK`] numbers longer than is needed.
+    pub(super) source: &'a [f32],
+    /// Places.
+    pub(super) count: usize,
+    /// At least `count` and [`SLACK`].
+    pub(super) sums: &'a mut [f32],
+}
+
+impl SimdOp for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(mut self, isa: I) {
+        let lanes = isa.f32().len();
+        let mut at = 0;
+        while at < self.count {
+            // Sums that are under way at once hide how long one takes.
+            let vectors = match (self.count - at).div_ceil(lanes) {
+                1 => self.some::<I, 1>(isa, at),
+                2 | 3 => self.some::<I, 2>(isa, at),
+                4..8 => self.some::<I, 4>(isa, at),
+                _ => self.some::<I, 8>(isa, at),
+            };
+            at += vectors * lanes;
+        }
+    }
+}
+
+impl Row<'_> {
+    /// `V` vectors from place `at`.
+    #[inline(always)]
+    fn some<I: Isa, const V: usize>(&mut self, isa: I, at: usize) -> usize {
+        let ops = isa.f32();
+        let lanes = ops.len();
+        let mut sums = [ops.zero(); V];
+        let source = &self.source[at..];
+        for (offset, weight) in self.offsets.iter().zip(self.weights) {
+            let from = *offset as usize;
+            let seen = &source[from..from + V * lanes];
+            let weight = ops.splat(*weight);
+            for (vector, sum) in sums.iter_mut().enumerate() {
+                *sum = ops.mul_add(weight, ops.load(&seen[vector * lanes..]), *sum);
+            }
+        }
+        for (vector, sum) in sums.into_iter().enumerate() {
+            ops.store(sum, &mut self.sums[at + vector * lanes..]);
+        }
+        V
+    }
+}
+
+/// `sums[k] += Σ_q row[q] · source[offsets[k] + q]`.
+pub(super) struct Dots<'a> {
+    /// Whole vectors, zero where no place is.
+    pub(super) row: &'a [f32],
+    /// What the row meets, [`SLACK`] numbers longer than is needed.
+    pub(super) source: &'a [f32],
+    /// Where the first place of each term lies.
+    pub(super) offsets: &'a [u32],
+    /// By term.
+    pub(super) sums: &'a mut [f32],
+}
+
+impl SimdOp for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(mut self, isa: I) {
+        let mut at = 0;
+        while at < self.offsets.len() {
+            at += match self.offsets.len() - at {
+                1 => self.some::<I, 1>(isa, at),
+                2 => self.some::<I, 2>(isa, at),
+                3 => self.some::<I, 3>(isa, at),
+                4 => self.some::<I, 4>(isa, at),
+                _ => self.some::<I, 5>(isa, at),
+            };
+        }
+    }
+}
+
+impl Dots<'_> {
+    /// `K` terms from term `at`.
+    #[inline(always)]
+    fn some<I: Isa, const K: usize>(&mut self, isa: I, at: usize) -> usize {
+        let ops = isa.f32();
+        let lanes = ops.len();
+        let mut sums = [ops.zero(); K];
+        let terms: [&[f32]; K] =
+            std::array::from_fn(|k| &self.source[self.offsets[at + k] as usize..][..self.row.len()]);
+        let mut place = 0;
+        while place < self.row.len() {
+            let row = ops.load(&self.row[place..]);
+            for (sum, term) in sums.iter_mut().zip(terms) {
+                *sum = ops.mul_add(row, ops.load(&term[place..]), *sum);
+            }
+            place += lanes;
+        }
+        for (k, sum) in sums.into_iter().enumerate() {
+            self.sums[at + k] += ops.sum(sum);
+        }
+        K
+    }
+}
+
 /// Numbers of a vector.
 pub(super) struct Lanes;
 
