@@ -10,7 +10,7 @@ use pellucid_graph::onnx::{EncodeOptions, External, Weights, encode};
 use pellucid_graph::{Graph, Tensor};
 use tempfile::TempDir;
 
-use super::allocator::LargeBlocksMapped;
+use super::allocator::return_what_is_free;
 use super::device::Device;
 use super::fold::Folded;
 use super::library;
@@ -40,7 +40,6 @@ impl Plan {
     /// engine then holds each only in the layout it computes with. Given inside the model they stand twice more while it
     /// loads.
     pub(super) fn new(cut: &Cut, threads: Option<usize>, device: Device) -> Result<Self, RuntimeError> {
-        let _mapped = LargeBlocksMapped::new();
         let prepared = Prepared::new(&cut.graph)?;
         let environment = library::environment()?;
         guarded(Engine::Onnxruntime, || {
@@ -52,6 +51,7 @@ impl Plan {
                 }
             };
             let session = Mutex::new(session.map_err(text)?);
+            return_what_is_free();
             // Elsewhere a mapped file cannot be removed while it is read.
             Ok(Self { session, _folder: folder.filter(|_| !cfg!(unix)) })
         })
