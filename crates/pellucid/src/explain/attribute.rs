@@ -228,7 +228,8 @@ impl Run<'_> {
         let baselines = self.with_layer(evaluator, self.baselines()?)?;
         let inputs = self.with_layer(evaluator, self.arrays.clone())?;
         let mut attributions = Vec::new();
-        for found in path::integrate(evaluator, how, &inputs, &baselines, aims)? {
+        let scores: Vec<Array1<f32>> = aims.iter().map(|aims| self.scores_of(aims)).collect();
+        for found in path::integrate(evaluator, how, (&inputs, &baselines), aims, &scores)? {
             self.unfinished += found.unfinished;
             let mut attribution = blank(evaluator, found.values);
             attribution.score = found.scores;

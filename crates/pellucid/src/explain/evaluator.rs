@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn, concatenate};
 use pellucid_compile::{Method, Program, Request, Target, program};
@@ -24,6 +26,9 @@ const BATCH_BYTES: u64 = 32 << 20;
 
 /// Most rows in a batch where nothing else is asked for.
 const MOST_ROWS: usize = 64;
+
+/// Batches a thread that are prepared at once.
+const AHEAD: usize = 4;
 
 /// Named arrays, all of the same number of rows.
 pub(crate) type Arrays = Vec<(String, Array)>;
@@ -80,9 +85,12 @@ impl<'p> Runner<'p> {
         Ok(Self { session, side_by_side, batch, fixed, progress, evaluations: 0, backwards: 0, expected: 0 })
     }
 
-    /// Rows that are worth preparing at once: a batch for each thread.
+    /// Rows that are worth preparing at once: some batches for each thread, so that none waits for another after each.
     pub(crate) fn wave(&self) -> usize {
-        self.batch * self.side_by_side.len().max(1)
+        match self.side_by_side.len() {
+            0 => self.batch,
+            threads => self.batch * threads * AHEAD,
+        }
     }
 
     /// Some of the graph's values for `count` rows of `inputs`. How rows are split into batches does not depend on
@@ -145,22 +153,25 @@ impl<'p> Runner<'p> {
     fn batches(&mut self, count: usize, work: &Work<'_>) -> Result<Vec<Vec<Array>>, Error> {
         let batches: Vec<Range<usize>> =
             (0..count).step_by(self.batch).map(|start| start..count.min(start + self.batch)).collect();
+        if batches.len() > 1 && !self.side_by_side.is_empty() {
+            return self.at_the_same_time(&batches, work);
+        }
         let mut parts: Vec<Vec<Array>> = Vec::new();
-        for wave in batches.chunks(self.wave() / self.batch) {
+        for range in batches {
             if self.progress.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            if wave.len() > 1 && !self.side_by_side.is_empty() {
-                parts.extend(self.wave_of(wave, work)?);
-            } else {
-                for range in wave {
-                    self.split(range.clone(), work, &mut parts)?;
-                }
-            }
-            self.evaluations += wave.iter().map(|range| range.len() as u64).sum::<u64>();
-            self.progress.report(self.evaluations, self.expected.max(self.evaluations));
+            let rows = range.len() as u64;
+            self.split(range, work, &mut parts)?;
+            self.evaluated(rows);
         }
         Ok(parts)
+    }
+
+    /// Counts rows that were evaluated, and tells of them.
+    fn evaluated(&mut self, rows: u64) {
+        self.evaluations += rows;
+        self.progress.report(self.evaluations, self.expected.max(self.evaluations));
     }
 
     /// `work` on a batch, in halves where it does not fit the memory allowed: how much a run takes depends on what is
@@ -179,21 +190,53 @@ impl<'p> Runner<'p> {
         }
     }
 
-    /// Batches at the same time, a thread each.
-    fn wave_of(&self, wave: &[Range<usize>], work: &Work<'_>) -> Result<Vec<Vec<Array>>, Error> {
+    /// `work` on batches at the same time, one a thread: who is done takes the next. Which thread computes a batch does not
+    /// change it.
+    fn at_the_same_time(
+        &mut self,
+        batches: &[Range<usize>],
+        work: &Work<'_>,
+    ) -> Result<Vec<Vec<Array>>, Error> {
+        let sessions = std::mem::take(&mut self.side_by_side);
+        let next = AtomicUsize::new(0);
+        let (sender, receiver) = mpsc::channel();
+        let mut found: BTreeMap<usize, Result<Vec<Array>, Error>> = BTreeMap::new();
+        let mut cancelled = self.progress.is_cancelled();
         std::thread::scope(|scope| {
-            let running: Vec<_> = wave
-                .iter()
-                .zip(&self.side_by_side)
-                .map(|(range, session)| scope.spawn(move || work(&**session, range.clone())))
-                .collect();
-            running
-                .into_iter()
-                .map(|thread| {
-                    thread.join().unwrap_or_else(|_| Err(Error::Internal("a thread failed".to_owned())))
-                })
-                .collect()
-        })
+            for session in sessions.iter().filter(|_| !cancelled) {
+                let (sender, next) = (sender.clone(), &next);
+                scope.spawn(move || {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(range) = batches.get(number) else { break };
+                        if sender.send((number, work(&**session, range.clone()))).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            for (number, result) in receiver {
+                if result.is_ok() {
+                    self.evaluated(batches[number].len() as u64);
+                }
+                cancelled = cancelled || self.progress.is_cancelled();
+                if cancelled || result.is_err() {
+                    next.store(batches.len(), Ordering::Relaxed);
+                }
+                found.insert(number, result);
+            }
+        });
+        self.side_by_side = sessions;
+        // Not where the last batch is done already: nothing is left to stop.
+        if cancelled && found.len() < batches.len() {
+            return Err(Error::Cancelled);
+        }
+        let parts = found.into_values().collect::<Result<Vec<_>, _>>()?;
+        if parts.len() < batches.len() {
+            return Err(Error::Internal("a thread failed".to_owned()));
+        }
+        Ok(parts)
     }
 }
 
@@ -345,6 +388,26 @@ impl<'p> Evaluator<'p> {
         let scored = self.explained().to_owned();
         let found = self.run(rows, count, &[&scored])?;
         table(found.first(), count)
+    }
+
+    /// As [`Evaluator::scores`], of few rows: asked for together with what predictions are made of, so that an engine which
+    /// loads a graph for each set of results needs no other.
+    pub(crate) fn scores_beside_predictions(
+        &mut self,
+        rows: &Arrays,
+        count: usize,
+    ) -> Result<Array2<f32>, Error> {
+        let names = self.predicted_names();
+        let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+        let found = self.run(rows, count, &wanted)?;
+        table(found.last(), count)
+    }
+
+    /// Names of what predictions are made of: the model's outputs, the value that they are told of, and last what is
+    /// explained.
+    pub(crate) fn predicted_names(&self) -> Vec<String> {
+        let neuron = self.program.neuron.is_some().then_some(&self.program.score);
+        self.program.predictions.iter().chain([&self.program.scored]).chain(neuron).cloned().collect()
     }
 
     /// Name of the value that is explained: the scores of every class, `[n, classes]`, or a hidden unit, `[n]`.

@@ -322,23 +322,22 @@ fn predicted(
     let names = evaluator.program.predictions.clone();
     let scored = evaluator.program.scored.clone();
     let neuron = evaluator.program.neuron.is_some();
-    let score = evaluator.program.score.clone();
-    let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
-    wanted.push(&scored);
+    let asked = evaluator.predicted_names();
+    let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+    // Beside a pass, the unit is the pass's score.
+    let beside = &asked[..=names.len()];
     let (mut results, explained) = match known {
         Known::Aims(aims) => {
-            let found = evaluator.run_with_pass(arrays, Some(aims), rows, &wanted)?;
+            let found = evaluator.run_with_pass(arrays, Some(aims), rows, beside)?;
             let scores = evaluator.ready_scores().filter(|_| neuron);
             (found, scores.map(|scores| scores.clone().insert_axis(Axis(1))))
         }
-        Known::Ranked => (evaluator.run_with_pass(arrays, None, rows, &wanted)?, None),
-        Known::Nothing if neuron => {
-            wanted.push(&score);
-            let mut found = evaluator.run(arrays, rows, &wanted)?;
-            let scores = table(found.pop().as_ref(), rows)?;
-            (found, Some(scores))
+        Known::Ranked => (evaluator.run_with_pass(arrays, None, rows, beside)?, None),
+        Known::Nothing => {
+            let mut found = evaluator.run(arrays, rows, &asked)?;
+            let unit = if neuron { Some(table(found.pop().as_ref(), rows)?) } else { None };
+            (found, unit)
         }
-        Known::Nothing => (evaluator.run(arrays, rows, &wanted)?, None),
     };
     let scores = results.pop();
     let unit = unit_of(model, &scored, evaluator.program.scored_unit);

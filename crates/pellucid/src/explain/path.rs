@@ -1,7 +1,7 @@
 //! Methods that integrate along the straight path from a baseline to the input.
 
 use ndarray::{Array1, ArrayD, Axis};
-use pellucid_compile::{Quadrature, Statistic, nodes};
+use pellucid_compile::{Nodes, Quadrature, Statistic, nodes};
 
 use super::baseline::{float, like};
 use super::evaluator::{Arrays, Evaluator};
@@ -151,6 +151,7 @@ impl Path<'_> {
 }
 
 /// A weighted sum of points, in f64.
+#[derive(Default)]
 struct Sum(Vec<ArrayD<f64>>);
 
 impl Sum {
@@ -159,6 +160,9 @@ impl Sum {
     }
 
     fn add(&mut self, weight: f64, point: &Point) {
+        if self.0.is_empty() {
+            *self = Self::new(point);
+        }
         for (sum, part) in self.0.iter_mut().zip(&point.parts) {
             sum.zip_mut_with(part, |sum, value| *sum += weight * f64::from(*value));
         }
@@ -205,35 +209,37 @@ struct Row {
     finished: bool,
 }
 
-/// Integrates every row, for each target: `aims` are by target, then by row.
+/// Integrates every row, for each target: `aims` and `scores`, those of the rows themselves, are by target, then by row.
 pub(crate) fn integrate(
     evaluator: &mut Evaluator<'_>,
     how: How,
-    inputs: &Arrays,
-    baselines: &Arrays,
+    (inputs, baselines): (&Arrays, &Arrays),
     aims: &[Vec<Aim>],
+    scores: &[Array1<f32>],
 ) -> Result<Vec<Integrated>, Error> {
     let (moved, directions) = (evaluator.program.moved.clone(), evaluator.program.directions.clone());
-    let expected = match how.quadrature {
-        Quadrature::Adaptive { .. } => FIRST_PANELS * 2 + 1,
-        _ => how.steps + 2,
+    let rows = 0..aims.first().map_or(0, Vec::len);
+    let paths: Vec<Path<'_>> = rows
+        .map(|row| {
+            let here = aims.iter().map(|aims| aims[row]).collect();
+            let (moved, directions) = (moved.clone(), directions.clone());
+            Path { inputs, baselines, row, aims: here, moved, directions, how }
+        })
+        .collect();
+    let found = match how.quadrature {
+        Quadrature::Adaptive { tolerance } => {
+            evaluator.expect((2 * FIRST_PANELS + 1) * paths.len());
+            paths.iter().map(|path| adaptive(evaluator, path, tolerance)).collect::<Result<Vec<_>, _>>()?
+        }
+        _ => fixed(evaluator, &paths, scores)?,
     };
-    let count = aims.first().map_or(0, Vec::len);
-    evaluator.expect(expected * count);
-    let mut rows: Vec<Vec<Row>> = aims.iter().map(|_| Vec::new()).collect();
-    for row in 0..count {
-        let here = aims.iter().map(|aims| aims[row]).collect();
-        let (moved, directions) = (moved.clone(), directions.clone());
-        let path = Path { inputs, baselines, row, aims: here, moved, directions, how };
-        let found = match how.quadrature {
-            Quadrature::Adaptive { tolerance } => adaptive(evaluator, &path, tolerance)?,
-            _ => fixed(evaluator, &path)?,
-        };
-        for (rows, found) in rows.iter_mut().zip(found) {
+    let mut by_target: Vec<Vec<Row>> = aims.iter().map(|_| Vec::new()).collect();
+    for found in found {
+        for (rows, found) in by_target.iter_mut().zip(found) {
             rows.push(found);
         }
     }
-    rows.iter().map(|rows| gather(rows)).collect()
+    by_target.iter().map(|rows| gather(rows)).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "scores are float32")]
@@ -254,18 +260,65 @@ fn gather(rows: &[Row]) -> Result<Integrated, Error> {
     })
 }
 
-fn fixed(evaluator: &mut Evaluator<'_>, path: &Path<'_>) -> Result<Vec<Row>, Error> {
-    let rule = nodes(path.how.quadrature, path.how.steps)
+/// By a fixed rule: for each path, by target. `scores` are those at the inputs.
+fn fixed(
+    evaluator: &mut Evaluator<'_>,
+    paths: &[Path<'_>],
+    scores: &[Array1<f32>],
+) -> Result<Vec<Vec<Row>>, Error> {
+    let Some(first) = paths.first() else { return Ok(Vec::new()) };
+    let rule = nodes(first.how.quadrature, first.how.steps)
         .ok_or_else(|| Error::Internal("a fixed rule has points".to_owned()))?;
-    let ends = path.evaluate(evaluator, &[0.0, 1.0])?;
-    let mut sums: Vec<(Sum, Sum)> =
-        ends.iter().map(|ends| (Sum::new(&ends[0]), Sum::new(&ends[0]))).collect();
     // Every other point of an odd trapezoid rule is a trapezoid rule of twice the width.
-    let trapezoid = path.how.quadrature == Quadrature::Trapezoid;
+    let trapezoid = first.how.quadrature == Quadrature::Trapezoid;
     let nested = trapezoid && rule.positions.len() % 2 == 1 && rule.positions.len() > 2;
-    if ends.iter().any(|ends| ends[0].layer.is_some()) {
-        return changes(evaluator, path, &rule.positions, ends, nested);
+    if evaluator.program.changes.is_some() {
+        evaluator.expect((rule.positions.len() + 2) * paths.len());
+        return paths.iter().map(|path| changes(evaluator, path, &rule.positions, nested)).collect();
     }
+    evaluator.expect((rule.positions.len() + 1) * paths.len());
+    let starts = starts(evaluator, paths)?;
+    let mut found = Vec::new();
+    for (number, path) in paths.iter().enumerate() {
+        let ends =
+            starts[number].iter().zip(scores).map(|(start, scores)| (*start, f64::from(scores[number])));
+        let sums = weighted(evaluator, path, &rule, nested)?;
+        let rows = sums.iter().zip(ends).map(|((sum, coarse), (start, end))| Row {
+            values: sum.to_f32(),
+            score: end,
+            baseline_score: start,
+            quadrature_error: nested.then(|| sum.distance(coarse)),
+            finished: true,
+        });
+        found.push(rows.collect());
+    }
+    Ok(found)
+}
+
+/// The scores where the paths start, by path, then by target: no derivative is computed for them.
+fn starts(evaluator: &mut Evaluator<'_>, paths: &[Path<'_>]) -> Result<Vec<Vec<f64>>, Error> {
+    let rows = paths.iter().map(|path| path.at(&[0.0])).collect::<Result<Vec<_>, _>>()?;
+    let mut together = Vec::new();
+    for (position, (name, _)) in rows.first().into_iter().flatten().enumerate() {
+        let parts: Vec<&Array> = rows.iter().map(|arrays| &arrays[position].1).collect();
+        together.push((name.clone(), super::evaluator::join(&parts)?));
+    }
+    let table = evaluator.scores_beside_predictions(&together, paths.len())?;
+    let of = |path: &Path<'_>| {
+        let row = table.row(path.row);
+        path.aims.iter().map(|aim| f64::from(aim.score(&row))).collect()
+    };
+    Ok(paths.iter().map(of).collect())
+}
+
+/// By target: the rule's sum, and that of every other point where those are a rule too.
+fn weighted(
+    evaluator: &mut Evaluator<'_>,
+    path: &Path<'_>,
+    rule: &Nodes,
+    nested: bool,
+) -> Result<Vec<(Sum, Sum)>, Error> {
+    let mut sums: Vec<(Sum, Sum)> = path.aims.iter().map(|_| (Sum::default(), Sum::default())).collect();
     let batch = evaluator.wave().max(1);
     for (number, positions) in rule.positions.chunks(batch).enumerate() {
         for ((sum, coarse), points) in sums.iter_mut().zip(path.evaluate(evaluator, positions)?) {
@@ -278,14 +331,7 @@ fn fixed(evaluator: &mut Evaluator<'_>, path: &Path<'_>) -> Result<Vec<Row>, Err
             }
         }
     }
-    let rows = sums.iter().zip(&ends).map(|((sum, coarse), ends)| Row {
-        values: sum.to_f32(),
-        score: ends[1].score,
-        baseline_score: ends[0].score,
-        quadrature_error: nested.then(|| sum.distance(coarse)),
-        finished: true,
-    });
-    Ok(rows.collect())
+    Ok(sums)
 }
 
 /// Changes between neighbouring points, both ends included: where they are is the rule's, their weights are the changes
@@ -294,7 +340,6 @@ fn changes(
     evaluator: &mut Evaluator<'_>,
     path: &Path<'_>,
     positions: &[f64],
-    ends: Vec<Vec<Point>>,
     nested: bool,
 ) -> Result<Vec<Row>, Error> {
     struct Walked {
@@ -307,7 +352,7 @@ fn changes(
         scores: (f64, f64),
     }
     let mut walked = Vec::new();
-    for mut ends in ends {
+    for mut ends in path.evaluate(evaluator, &[0.0, 1.0])? {
         let (Some(end), Some(start)) = (ends.pop(), ends.pop()) else {
             return Err(Error::Internal("a path has two ends".to_owned()));
         };
