@@ -6,6 +6,7 @@ use pellucid_graph::{Dim, Graph, Node, NodeId, ValueId, element_count};
 
 use super::costs::multiply_adds;
 use super::parameters::{Found, Parameter};
+use super::places::{Place, places};
 use super::receptive::fields;
 use super::{Layer, Parameters, Size};
 
@@ -13,6 +14,8 @@ use super::{Layer, Parameters, Size};
 #[derive(Debug)]
 pub(super) struct Layers {
     pub(super) rows: Vec<Layer>,
+    /// For every layer, where it stands in the tree of modules.
+    pub(super) places: Vec<Place>,
     /// For every layer, its node.
     pub(super) nodes: Vec<NodeId>,
     pub(super) sources: Vec<Option<ValueId>>,
@@ -25,7 +28,7 @@ pub(super) fn layers(graph: &Graph, found: &Found) -> Layers {
     for id in graph.inputs() {
         sources[id.index()] = Some(*id);
     }
-    let (mut layers, mut nodes) = (Vec::new(), Vec::new());
+    let (mut layers, mut nodes, mut told) = (Vec::new(), Vec::new(), Vec::new());
     for id in graph.node_ids() {
         let node = graph.node(id);
         let Some(output) = node.output(0).filter(|output| !graph.value(*output).fixed) else { continue };
@@ -48,8 +51,11 @@ pub(super) fn layers(graph: &Graph, found: &Found) -> Layers {
         }
         let input = graph.dependencies(id).into_iter().find(|input| !graph.value(*input).fixed);
         nodes.push(id);
+        let module = module(graph, id, own);
+        // The older exporter writes paths of modules, that of the whole model being empty.
+        told.push(module.is_some() || node.name.starts_with('/'));
         layers.push(Layer {
-            name: name(graph, id, own),
+            name: module.unwrap_or_else(|| own_name(graph, node)),
             kind: node.operator.clone(),
             value: graph.value(output).name.clone(),
             inputs: from.iter().map(|id| graph.value(*id).name.clone()).collect(),
@@ -68,7 +74,8 @@ pub(super) fn layers(graph: &Graph, found: &Found) -> Layers {
             weights: Vec::new(),
         });
     }
-    Layers { rows: layers, nodes, sources }
+    let places = places(&layers, &told);
+    Layers { rows: layers, places, nodes, sources }
 }
 
 /// Whether a node without parameters computes floats, or joins several values.
@@ -118,8 +125,8 @@ fn counted(graph: &Graph, own: &[Parameter]) -> Parameters {
     parameters
 }
 
-/// The module whose parameter it takes; the module that the exporter noted; or the value.
-fn name(graph: &Graph, id: NodeId, own: &[Parameter]) -> String {
+/// The module whose parameter it takes, or that the exporter noted.
+fn module(graph: &Graph, id: NodeId, own: &[Parameter]) -> Option<String> {
     for parameter in own {
         let constant = &graph.value(parameter.constant).name;
         if let Some((module, last)) = constant.rsplit_once('.')
@@ -128,7 +135,7 @@ fn name(graph: &Graph, id: NodeId, own: &[Parameter]) -> String {
                 "weight" | "bias" | "weight_bias" | "gamma" | "beta" | "running_mean" | "running_var"
             )
         {
-            return module.to_owned();
+            return Some(module.to_owned());
         }
     }
     let node = graph.node(id);
@@ -137,9 +144,13 @@ fn name(graph: &Graph, id: NodeId, own: &[Parameter]) -> String {
     if node.metadata.contains_key("pkg.torch.onnx.name_scopes") {
         path.pop();
     }
-    match path.pop() {
-        Some(module) => module,
-        None if !node.name.is_empty() => node.name.clone(),
-        None => node.output(0).map_or_else(String::new, |id| graph.value(id).name.clone()),
+    path.pop()
+}
+
+/// What a node is called, or the value that it computes.
+fn own_name(graph: &Graph, node: &Node) -> String {
+    if !node.name.is_empty() {
+        return node.name.clone();
     }
+    node.output(0).map_or_else(String::new, |id| graph.value(id).name.clone())
 }

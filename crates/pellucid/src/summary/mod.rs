@@ -7,6 +7,7 @@ mod filters;
 mod layers;
 mod outline;
 mod parameters;
+mod places;
 mod profile;
 mod receptive;
 mod weights;
@@ -109,7 +110,7 @@ pub struct Memory {
 }
 
 /// One layer: a node that computes or joins, not one that only moves numbers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Layer {
     /// Name of the module where the file tells it, else of the value.
     pub name: String,
@@ -229,7 +230,7 @@ pub fn summary(model: &Model, options: &SummaryOptions) -> Result<Summary, Error
         parameters,
         multiply_adds: layers.rows.iter().try_fold(0u64, |sum, layer| sum.checked_add(layer.multiply_adds?)),
         memory: Memory { weights: found.bytes, peak_activations: live_bytes(&graph) },
-        modules: Outline::of(&layers.rows),
+        modules: Outline::of(&layers.rows, &layers.places),
         findings: findings.collect(),
         notes: notes(&graph, &layers.rows, &guessed),
         profile: None,

@@ -1,9 +1,10 @@
-//! Modules and layers as a tree, rebuilt from the layers' dotted names.
+//! Modules and layers as a tree, rebuilt from the layers' dotted places.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::places::Place;
 use super::{Layer, Size};
 
 /// Names are split into at most so many levels; a hostile name could have millions.
@@ -62,13 +63,14 @@ enum Item {
 }
 
 /// The parts of a name; the last holds what is deeper than is split.
-fn levels(name: &str) -> Vec<&str> {
+pub(super) fn levels(name: &str) -> Vec<&str> {
     name.splitn(LEVELS, ['.', '/']).filter(|part| !part.is_empty()).collect()
 }
 
 impl Outline {
-    pub(super) fn of(layers: &[Layer]) -> Self {
-        let modules = modules(layers);
+    /// Of layers that stand at `places`.
+    pub(super) fn of(layers: &[Layer], places: &[Place]) -> Self {
+        let modules = modules(layers, places);
         let mut rows: Vec<Row> = Vec::new();
         // A stack of its own: nothing is as deep as a hostile file.
         let mut waiting: Vec<(Item, usize, Option<usize>)> =
@@ -132,12 +134,17 @@ impl Outline {
 }
 
 /// Every module by its path, from the one that holds all.
-fn modules(layers: &[Layer]) -> Vec<Module> {
+fn modules(layers: &[Layer], places: &[Place]) -> Vec<Module> {
     let mut modules = vec![Module::default()];
     let mut known: BTreeMap<(usize, &str), usize> = BTreeMap::new();
-    for (position, layer) in layers.iter().enumerate() {
+    for (position, place) in places.iter().enumerate() {
         let mut at = 0;
-        for part in levels(&layer.name) {
+        let mut path = levels(&layers[place.of].name);
+        if place.of != position {
+            path.truncate(place.levels);
+            path.extend(levels(&layers[position].name));
+        }
+        for part in path {
             let next = *known.entry((at, part)).or_insert_with(|| {
                 let above = &modules[at].name;
                 let name = if above.is_empty() { part.to_owned() } else { format!("{above}.{part}") };
