@@ -1,6 +1,6 @@
 //! Who is told how a run goes, and what a run that goes wrong is told as.
 
-use pellucid_compile::training::TrainingStep;
+use pellucid_compile::training::{Role, TrainingStep};
 
 use crate::checkpoint::Epoch;
 use crate::settings::{OptimizerName, Settings};
@@ -159,6 +159,31 @@ pub(crate) fn of_derivatives(step: &TrainingStep, norms: &[f64]) -> Vec<String> 
     said
 }
 
+/// The share of a fresh network's statistics above which a run that ends with it is told so.
+const UNSETTLED: f64 = 0.02;
+
+/// What is left at the end of a run of `steps` of the zeros and ones that running statistics of a fresh network start from.
+pub(crate) fn of_statistics(step: &TrainingStep, steps: u64) -> Option<String> {
+    let is_fresh = |name: &str| {
+        let start = step.state.iter().find(|carried| carried.role == Role::Model && carried.input == name);
+        let values = start.map(|carried| carried.start.to_f64()).unwrap_or_default();
+        values.iter().all(|value| *value == 0.0) || values.iter().all(|value| *value == 1.0)
+    };
+    let fresh: Vec<_> = step.statistics.iter().filter(|statistic| is_fresh(&statistic.name)).collect();
+    let kept = fresh.iter().map(|statistic| statistic.kept).fold(0.0, f64::max);
+    let left = kept.powi(i32::try_from(steps).unwrap_or(i32::MAX));
+    (left > UNSETTLED).then(|| {
+        format!(
+            "running statistics of batch normalisation move by {:.3} a step: after {steps} steps {:.0} % of the zeros and \
+             ones that {} of them start from are left, and predictions are made with them; more steps (epochs, smaller \
+             batches) or trained weights to begin with would settle them",
+            1.0 - kept,
+            100.0 * left,
+            fresh.len()
+        )
+    })
+}
+
 /// What dead units say: for each rectifier, its units and those that no row of a batch made fire.
 pub(crate) fn of_units(layers: &[(String, usize, usize)]) -> Vec<String> {
     layers
@@ -184,7 +209,14 @@ fn some(names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use pellucid_compile::training::training_step;
+    use pellucid_graph::Tensor;
+
     use super::*;
+    use crate::new::{Design, design};
+    use crate::settings::LossName;
 
     fn epoch(loss: f64, held: f64) -> Epoch {
         Epoch { loss, validation_loss: Some(held), ..Epoch::default() }
@@ -207,5 +239,34 @@ mod tests {
                 .join("")
                 .starts_with("9 of 10 units")
         );
+    }
+
+    #[test]
+    fn statistics_that_stay_near_their_start_are_told() {
+        let small = Design {
+            family: "resnet-small".to_owned(),
+            input: Some(vec![1, 12, 12]),
+            outputs: Some(3),
+            ..Design::default()
+        };
+        let graph = design(&small).unwrap();
+        let symbol = graph.symbols().first().cloned().unwrap();
+        let graph = graph.bind(&BTreeMap::from([(symbol, 2)])).unwrap();
+        let mut step =
+            training_step(&graph, &Settings::default().config(LossName::CrossEntropy, &[])).unwrap();
+        let count = step.statistics.len();
+        assert!(count > 8, "means and variances of every normalisation");
+        let kept = step.statistics[0].kept;
+        // What the network says must be of the number: kept^steps on either side of the bound.
+        let enough = (UNSETTLED.ln() / kept.ln()).ceil() as u64;
+        assert_eq!(of_statistics(&step, enough), None);
+        let told = of_statistics(&step, enough / 2).unwrap();
+        assert!(told.contains(&format!("that {count} of them start from")), "{told}");
+        // A trained network's statistics are what it was trained with.
+        for carried in &mut step.state {
+            let values: Vec<f32> = (0..carried.start.len()).map(|k| 0.3 + k as f32).collect();
+            carried.start = Tensor::from_f32(carried.start.shape().to_vec(), &values).unwrap();
+        }
+        assert_eq!(of_statistics(&step, 1), None);
     }
 }

@@ -59,6 +59,17 @@ pub struct TrainingStep {
     pub frozen: Vec<String>,
     /// Batch normalisations of the model, and those of them that keep their running statistics.
     pub normalizations: (usize, usize),
+    /// Running statistics of batch normalisations that the step moves.
+    pub statistics: Vec<RunningStatistic>,
+}
+
+/// A running statistic that a step moves towards that of its batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunningStatistic {
+    /// The constant of the model, and the input.
+    pub name: String,
+    /// The share of what it was that a step leaves: ONNX's momentum, 1 less PyTorch's.
+    pub kept: f64,
 }
 
 /// Names of one weight's values in a training step.
@@ -215,6 +226,10 @@ pub fn training_step(model: &Graph, config: &TrainingConfig) -> Result<TrainingS
             .collect::<Result<_>>()?,
         frozen,
         normalizations,
+        statistics: statistics
+            .iter()
+            .map(|one| RunningStatistic { name: builder.var(one.id).name(), kept: 1.0 - one.factor })
+            .collect(),
         graph: Graph::new(),
     };
     let mut graph = builder.finish()?;

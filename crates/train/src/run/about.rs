@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::Run;
 use crate::checkpoint::{hex, write_atomically};
 use crate::record::RUN;
+use crate::watch;
 
 impl Run<'_> {
     /// How pictures become the network's input; `None` for rows that are no pictures.
@@ -95,6 +96,9 @@ impl Run<'_> {
         } else if frozen > 0 {
             self.watcher
                 .note(&format!("{frozen} of {all} batch normalisations keep their running statistics"));
+        }
+        if let Some(note) = watch::of_statistics(&self.step, self.steps()) {
+            self.watcher.note(&note);
         }
         Ok(())
     }
