@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Describing, Running, key_value};
+use super::{Answers, Describing, Running, key_value};
 
 /// A part of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,12 +37,8 @@ pub(crate) struct Evaluate {
     /// Which part of it; without it the test part, or all rows where the data has none
     #[arg(long, value_name = "NAME")]
     pub(crate) part: Option<Part>,
-    /// Of a table the columns to predict; of an .npy file the file of targets
-    #[arg(long, value_name = "COLUMNS|FILE")]
-    pub(crate) targets: Option<String>,
-    /// Leave out broken pictures, and tell them
-    #[arg(long)]
-    pub(crate) skip_broken: bool,
+    #[command(flatten)]
+    pub(crate) answers: Answers,
     /// What is asked of a row; without it what the data's targets are
     #[arg(long, value_name = "NAME")]
     pub(crate) task: Option<Task>,

@@ -46,9 +46,9 @@ pub(crate) fn run(arguments: &Evaluate) -> Result<ExitCode, Error> {
             chosen::Part::Train => Part::Train,
             chosen::Part::Test => Part::Test,
         }),
-        targets: arguments.targets.clone(),
+        targets: arguments.answers.targets.clone(),
         output: arguments.describing.score.clone(),
-        skip_broken: arguments.skip_broken,
+        skip_broken: arguments.answers.skip_broken,
         threads: arguments.running.threads.map(usize::from),
     };
     let known: Vec<Known> =

@@ -43,10 +43,10 @@ fn settings(arguments: &Train) -> Result<Settings, Error> {
     if arguments.test.is_some() {
         settings.data.test.clone_from(&arguments.test);
     }
-    if arguments.targets.is_some() {
-        settings.data.targets.clone_from(&arguments.targets);
+    if arguments.answers.targets.is_some() {
+        settings.data.targets.clone_from(&arguments.answers.targets);
     }
-    settings.data.skip_broken |= arguments.skip_broken;
+    settings.data.skip_broken |= arguments.answers.skip_broken;
     let given = [
         ("epochs", arguments.epochs.map(|value| value.to_string())),
         ("batch", arguments.batch.map(|value| value.to_string())),
