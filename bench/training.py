@@ -3,7 +3,7 @@
     python training.py mlp 2 50
     cargo run --release -p pellucid-train --example step_time -- mlp 2 50
 
-Arguments: `mlp` or `resnet-small`, threads, steps, `first` or `last`, the order of axes, and `json` for a line that
+Arguments: `mlp`, `resnet-small` or `mobilenet-v2`, threads, steps, `first` or `last`, the order of axes, and `json` for a line that
 `training_race.py` reads.
 """
 
@@ -14,6 +14,7 @@ import time
 
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import nn
 
 
@@ -44,12 +45,15 @@ def main():
     if family == "mlp":
         net = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10))
         optimizer, shape = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.0), (128, 784)
+    elif family == "mobilenet-v2":
+        net = torchvision.models.mobilenet_v2(num_classes=10, dropout=0.0)
+        optimizer, shape = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9), (32, 3, 48, 48)
     else:
         stem = [nn.Conv2d(1, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU()]
         blocks = [Block(32, 32, 1), Block(32, 64, 2), Block(64, 128, 2)]
         net = nn.Sequential(*stem, *blocks, Pool(), nn.Linear(128, 10))
         optimizer, shape = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9), (128, 1, 28, 28)
-    x, t = torch.randn(shape), torch.arange(128) % 10
+    x, t = torch.randn(shape), torch.arange(shape[0]) % 10
     if order == "last":
         net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     times = []
@@ -70,7 +74,8 @@ def main():
         return
     print(
         f"torch {torch.__version__.split('+')[0]} {family} {order} on {threads} threads: median {times[len(times) // 2]:.2f}"
-        f" ms, least {times[0]:.2f} ms, of the processor {processor:.2f} ms a step of 128; peak {peak} kB"
+        f" ms, least {times[0]:.2f} ms, of the processor {processor:.2f} ms a step of {shape[0]};"
+        f" peak {peak} kB"
     )
 
 

@@ -19,12 +19,13 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).parent
-STEPS = {"mlp": 200, "resnet-small": 12}
+STEPS = {"mlp": 200, "resnet-small": 12, "mobilenet-v2": 12}
 WHAT = {
-    "mlp": "MLP 784-512-256-10, AdamW",
-    "resnet-small": "small ResNet 28², 32/64/128 channels, SGD with momentum",
+    "mlp": "MLP 784-512-256-10, AdamW, batch 128",
+    "resnet-small": "small ResNet 28², 32/64/128 channels, SGD with momentum, batch 128",
+    "mobilenet-v2": "MobileNet v2, 3 × 48², SGD with momentum, batch 32",
 }
-ORDERS = {"mlp": ["first"], "resnet-small": ["first", "last"]}
+ORDERS = {"mlp": ["first"], "resnet-small": ["first", "last"], "mobilenet-v2": ["first", "last"]}
 AIMS = {("mlp", "rten"): 0.7, ("mlp", "onnxruntime"): 0.7, ("resnet-small", "rten"): 1.8, ("resnet-small", "onnxruntime"): 1.6}
 
 
@@ -68,7 +69,7 @@ def ratio(found, name, key, other="PyTorch, channels first"):
 def table(both, one, family):
     head = ["ms a step, 2 threads", "ratio"] if both else []
     head += ["processor's ms, 1 thread", "ratio", "peak MB", "ratio", "aim"]
-    lines = [f"## {WHAT[family]}, batch 128", "", f"| | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    lines = [f"## {WHAT[family]}", "", f"| | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
     for name in one:
         engine = name.split(",")[0]
         aim = AIMS.get((family, engine)) if name.endswith("kernels") else None

@@ -2,7 +2,7 @@
 //!
 //!     cargo run --release -p pellucid-train --example step_time -- mlp 2 50
 //!
-//! Arguments: `mlp` or `resnet-small`, threads, steps, `rten` or `onnxruntime`, and `kernels` or `engine`: whether kernels
+//! Arguments: `mlp`, `resnet-small` or `mobilenet-v2`, threads, steps, `rten` or `onnxruntime`, and `kernels` or `engine`: whether kernels
 //! of the runtime compute what they can, as `train` has it, or the engine everything. A
 //! sixth, `json`, writes what `bench/training_race.py` reads.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement")]
@@ -19,8 +19,6 @@ use pellucid_train::new::{Design, design};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ROWS: usize = 128;
-
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let family = arguments.first().map_or("mlp", String::as_str);
@@ -29,7 +27,11 @@ fn main() {
     let engine = arguments.get(3).map_or(Engine::Rten, |name| Engine::named(name).unwrap());
     let kernels = arguments.get(4).is_none_or(|name| name == "kernels");
     let mlp = family == "mlp";
-    let input = if mlp { vec![784] } else { vec![1, 28, 28] };
+    let (rows, input) = match family {
+        "mlp" => (128, vec![784]),
+        "mobilenet-v2" => (32, vec![3, 48, 48]),
+        _ => (128, vec![1, 28, 28]),
+    };
     let graph = design(&Design {
         family: family.to_owned(),
         input: Some(input.clone()),
@@ -39,7 +41,7 @@ fn main() {
         seed: 1,
     })
     .unwrap();
-    let sizes = BTreeMap::from([("n".to_owned(), i64::try_from(ROWS).unwrap())]);
+    let sizes = BTreeMap::from([("n".to_owned(), i64::try_from(rows).unwrap())]);
     let optimizer = if mlp { Optimizer::ADAM_W } else { Optimizer::Sgd { momentum: true, nesterov: false } };
     let config = TrainingConfig { optimizer, ..TrainingConfig::default() };
     let step = training_step(&graph.bind(&sizes).unwrap(), &config).unwrap();
@@ -53,11 +55,11 @@ fn main() {
         },
     )
     .unwrap();
-    let shape = [&[ROWS], input.as_slice()].concat();
+    let shape = [&[rows], input.as_slice()].concat();
     let values = (0..shape.iter().product()).map(|k: usize| ((k * 31 % 101) as f32 - 50.0) / 50.0).collect();
     let x = Array::from_f32(&shape, values).unwrap();
-    let targets = (0..ROWS).map(|row| i64::try_from(row % 10).unwrap()).collect();
-    let targets = Array::from_i64(&[ROWS], targets).unwrap();
+    let targets = (0..rows).map(|row| i64::try_from(row % 10).unwrap()).collect();
+    let targets = Array::from_i64(&[rows], targets).unwrap();
     let scalar = |value: f32| Array::from_f32(&[], vec![value]).unwrap();
     let (rate, momentum) = (scalar(1e-3), scalar(0.9));
     let mut state: Vec<Array> = step.state.iter().map(|carried| Array::from_tensor(&carried.start)).collect();
@@ -95,7 +97,7 @@ fn main() {
         return;
     }
     println!(
-        "{} {family} on {threads} threads: median {:.2} ms, least {:.2} ms, of the processor {processor:.2} ms a step of {ROWS}; peak {peak}; loss {loss:.4}",
+        "{} {family} on {threads} threads: median {:.2} ms, least {:.2} ms, of the processor {processor:.2} ms a step of {rows}; peak {peak}; loss {loss:.4}",
         engine.name(),
         times[times.len() / 2],
         times[0]
