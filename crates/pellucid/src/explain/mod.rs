@@ -18,6 +18,7 @@ mod path;
 mod predictor;
 mod progress;
 mod rise;
+mod runner;
 mod sampling;
 mod score_cam;
 mod targets;
@@ -30,12 +31,13 @@ use pellucid_runtime::{Device, Engine, Kernels, Options as EngineOptions};
 
 pub use background::Draws;
 pub use baseline::Baseline;
-pub(crate) use evaluator::{Runner, join};
+pub(crate) use evaluator::join;
 pub use explainer::Explainer;
 pub(crate) use explainer::Place;
 pub use predictor::Predictor;
 pub(crate) use predictor::bound;
 pub use progress::{Progress, Silent, Stoppable};
+pub(crate) use runner::Runner;
 pub use targets::TargetChoice;
 pub(crate) use targets::target_classes;
 

@@ -6,7 +6,7 @@ use ndarray::Array2;
 use pellucid_compile::score;
 use pellucid_graph::Graph;
 
-use super::evaluator::Runner;
+use super::runner::Runner;
 use super::{Limits, Progress};
 use crate::array::Array;
 use crate::attribution::{Prediction, Unit};
