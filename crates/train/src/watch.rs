@@ -167,7 +167,7 @@ pub(crate) fn of_statistics(step: &TrainingStep, steps: u64) -> Option<String> {
     let is_fresh = |name: &str| {
         let start = step.state.iter().find(|carried| carried.role == Role::Model && carried.input == name);
         let values = start.map(|carried| carried.start.to_f64()).unwrap_or_default();
-        values.iter().all(|value| *value == 0.0) || values.iter().all(|value| *value == 1.0)
+        [0.0, 1.0].iter().any(|fresh| values.iter().all(|value| value.total_cmp(fresh).is_eq()))
     };
     let fresh: Vec<_> = step.statistics.iter().filter(|statistic| is_fresh(&statistic.name)).collect();
     let kept = fresh.iter().map(|statistic| statistic.kept).fold(0.0, f64::max);
@@ -257,8 +257,10 @@ mod tests {
         let count = step.statistics.len();
         assert!(count > 8, "means and variances of every normalisation");
         let kept = step.statistics[0].kept;
-        // What the network says must be of the number: kept^steps on either side of the bound.
-        let enough = (UNSETTLED.ln() / kept.ln()).ceil() as u64;
+        let enough =
+            (1u64..10_000).find(|steps| kept.powi(i32::try_from(*steps).unwrap()) <= UNSETTLED).unwrap();
+        assert!(enough > 10);
+        assert!(of_statistics(&step, enough - 1).is_some());
         assert_eq!(of_statistics(&step, enough), None);
         let told = of_statistics(&step, enough / 2).unwrap();
         assert!(told.contains(&format!("that {count} of them start from")), "{told}");

@@ -226,15 +226,16 @@ pub fn training_step(model: &Graph, config: &TrainingConfig) -> Result<TrainingS
             .collect::<Result<_>>()?,
         frozen,
         normalizations,
-        statistics: statistics
-            .iter()
-            .map(|one| RunningStatistic { name: builder.var(one.id).name(), kept: 1.0 - one.factor })
-            .collect(),
+        statistics: statistics.iter().map(|one| running(&builder, one)).collect(),
         graph: Graph::new(),
     };
     let mut graph = builder.finish()?;
     graph.set_outputs(outputs);
     Ok(TrainingStep { graph, ..step })
+}
+
+fn running(builder: &Builder, statistic: &Statistic) -> RunningStatistic {
+    RunningStatistic { name: builder.var(statistic.id).name(), kept: 1.0 - statistic.factor }
 }
 
 /// The model with other numbers in its constants; names that it has not are an error, and so are other shapes.
