@@ -137,14 +137,13 @@ impl Outline {
 fn modules(layers: &[Layer], places: &[Place]) -> Vec<Module> {
     let mut modules = vec![Module::default()];
     let mut known: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+    // By layer, the modules from outside to inside and its own: names may be long, and those of others are not taken apart again.
+    let mut through: Vec<Vec<usize>> = Vec::with_capacity(places.len());
     for (position, place) in places.iter().enumerate() {
-        let mut at = 0;
-        let mut path = levels(&layers[place.of].name);
-        if place.of != position {
-            path.truncate(place.levels);
-            path.extend(levels(&layers[position].name));
-        }
-        for part in path {
+        let mut chain =
+            if place.of == position { Vec::new() } else { through[place.of][..place.levels].to_vec() };
+        for part in levels(&layers[position].name) {
+            let at = chain.last().copied().unwrap_or(0);
             let next = *known.entry((at, part)).or_insert_with(|| {
                 let above = &modules[at].name;
                 let name = if above.is_empty() { part.to_owned() } else { format!("{above}.{part}") };
@@ -153,9 +152,10 @@ fn modules(layers: &[Layer], places: &[Place]) -> Vec<Module> {
                 modules[at].items.push(Item::Module(new));
                 new
             });
-            at = next;
+            chain.push(next);
         }
-        modules[at].items.push(Item::Layer(position));
+        modules[chain.last().copied().unwrap_or(0)].items.push(Item::Layer(position));
+        through.push(chain);
     }
     modules
 }
