@@ -105,7 +105,7 @@ impl<'a> Explainer<'a> {
         })
     }
 
-    /// Rows that are worth explaining at once: a batch for each thread. The bits of an explanation do not depend on how
+    /// Rows that are worth explaining at once: some batches for each thread. The bits of an explanation do not depend on how
     /// many rows are given at once, as long as it is a multiple of this.
     pub fn wave(&self) -> usize {
         self.evaluator.wave()

@@ -52,7 +52,7 @@ impl<'a> Predictor<'a> {
         Ok(Self { model, runner, wanted, outputs, unit, shapes: shapes.clone() })
     }
 
-    /// Rows that are worth predicting at once: a batch for each thread. The bits of a prediction do not depend on how
+    /// Rows that are worth predicting at once: some batches for each thread. The bits of a prediction do not depend on how
     /// many rows are given at once, as long as it is a multiple of this.
     pub fn wave(&self) -> usize {
         self.runner.wave()
