@@ -20,13 +20,14 @@ that it says, and by the fine-tuned one of seed 0: `WORK/before.png`, `WORK/afte
 """
 
 import argparse
-import gzip
 import json
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import fashion_mnist
 
 SIDE, ROWS, EPOCHS, MARGIN = 48, 2000, 2, 0.05
 
@@ -70,8 +71,6 @@ def measured(pellucid, data, work, name, model, seed):
 # Rows of the test part that are explained: an ankle boot, a pullover, a bag and a dress, the first of each.
 SHOWN = {"boot": 0, "pullover": 1, "bag": 18, "dress": 13}
 
-LABELS = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle-boot".split()
-
 METHODS = "integrated-gradients,lrp-epsilon-plus"
 
 
@@ -79,19 +78,18 @@ def shown(data, work):
     """Pictures of the rows that are explained, as files."""
     from PIL import Image
 
-    with gzip.open(data / "t10k-images-idx3-ubyte.gz") as file:
-        pixels = file.read()[16:]
+    pictures, _ = fashion_mnist.part("t10k", data)
     paths = []
     for name, row in SHOWN.items():
         paths.append(work / f"{name}.png")
-        Image.frombytes("L", (28, 28), pixels[784 * row : 784 * (row + 1)]).save(paths[-1])
+        Image.fromarray(pictures[row]).save(paths[-1])
     return paths
 
 
 def explain(pellucid, data, work, before, after):
     """The pictures of both networks, and what each says of them."""
     pictures = shown(data, work)
-    (work / "labels.txt").write_text("\n".join(LABELS) + "\n")
+    (work / "labels.txt").write_text("\n".join(fashion_mnist.LABELS) + "\n")
     said = []
     for name, model, labels in (("before", before, []), ("after", after, ["--labels", work / "labels.txt"])):
         command = [pellucid, "compare", model, *pictures, "--method", METHODS, *labels, "-o", work / f"{name}.png"]

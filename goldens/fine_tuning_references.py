@@ -22,7 +22,6 @@ in the batch's loss by luck (on one network by 0.2 to 1 times that mean), and th
 import argparse
 import copy
 import csv
-import gzip
 import json
 import subprocess
 import sys
@@ -35,6 +34,8 @@ import torch.nn.functional as F
 import torchvision
 from onnx import numpy_helper
 from PIL import Image
+
+import fashion_mnist
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "zoo"))
@@ -69,15 +70,6 @@ frozen = true
 name = "fc"
 frozen = false
 """
-
-
-def idx(folder, name):
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.exists():
-            raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            sizes = np.frombuffer(raw, ">u4", raw[3], 4)
-            return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(sizes)
-    sys.exit(f"{folder}: no {name} found, expected Fashion-MNIST as IDX files")
 
 
 def taps(old, new):
@@ -184,7 +176,7 @@ def main():
     work, pellucid = arguments.work, arguments.pellucid.resolve()
     work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    pictures, classes = idx(arguments.data, "train-images-idx3-ubyte"), idx(arguments.data, "train-labels-idx1-ubyte")
+    pictures, classes = fashion_mnist.part("train", arguments.data)
     chosen = np.random.default_rng(7).permutation(len(pictures))[: 2 * BATCHES * BATCH].reshape(2, -1)
 
     network = randomise(torchvision.models.resnet50(weights=None).eval(), "fine-tuning-resnet50", SIDE)

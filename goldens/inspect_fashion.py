@@ -18,7 +18,6 @@ runs the command on the whole test set in FOLDER, on networks and inputs damaged
 memory, and writes the tables in docs/inside.md.
 """
 
-import gzip
 import json
 import subprocess
 import sys
@@ -34,18 +33,10 @@ from onnx import numpy_helper
 from torch import nn
 
 import exporting
+import fashion_mnist
 
 HERE = Path(__file__).resolve().parent
-DATA = Path("/usr/share/datasets/fashion-mnist")
 MEAN, STD = 0.286, 0.353
-LABELS = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
-
-
-def idx(name):
-    data = gzip.open(DATA / name).read()
-    axes = data[3]
-    shape = [int.from_bytes(data[4 + 4 * a : 8 + 4 * a], "big") for a in range(axes)]
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
 def tinted(pictures, first=0):
@@ -124,7 +115,7 @@ def written(model, channels, path):
     }
     for key, value in (
         ("pellucid.preprocessing", {"input": image}),
-        ("pellucid.labels", LABELS),
+        ("pellucid.labels", fashion_mnist.LABELS),
         ("pellucid.outputs", {"output": {"meaning": "logit"}}),
     ):
         file.metadata_props.add(key=key, value=json.dumps(value))
@@ -209,8 +200,9 @@ def main():
     if "--measure" in sys.argv:
         return measure(str(Path(plain[1]).resolve()), folder)
     torch.set_num_threads(1)
-    images, labels = idx("train-images-idx3-ubyte.gz"), torch.tensor(idx("train-labels-idx1-ubyte.gz").astype(np.int64))
-    tests, answers = idx("t10k-images-idx3-ubyte.gz"), torch.tensor(idx("t10k-labels-idx1-ubyte.gz").astype(np.int64))
+    images, labels = fashion_mnist.part("train")
+    tests, answers = fashion_mnist.part("t10k")
+    labels, answers = (torch.tensor(classes.astype(np.int64)) for classes in (labels, answers))
     for name, made in (("fashion", grey), ("tinted", tinted)):
         if (HERE / f"{name}.onnx").exists():
             continue  # to be trained anew, take it away

@@ -27,6 +27,8 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import nn
 
+import fashion_mnist
+
 ROOT = Path(__file__).resolve().parent.parent
 BATCH, RATE, DECAY, MOMENTUM, SHIFT = 128, 0.1, 5e-4, 0.9, 2
 ROWS, TEST, SIDE, CLASSES = 60_000, 10_000, 28, 10
@@ -146,7 +148,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--pellucid", type=Path, required=True)
     parser.add_argument("--batches", type=Path, required=True)
-    parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
+    parser.add_argument("--data", type=Path, default=fashion_mnist.FOLDER)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--widths", default="32,64,128")
