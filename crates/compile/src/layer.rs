@@ -153,13 +153,22 @@ pub fn separates(graph: &Graph, layer: ValueId, score: ValueId) -> bool {
     !around.contains(&score)
 }
 
+/// Where the newer PyTorch exporter notes a node's modules.
+const SCOPES: &str = "pkg.torch.onnx.name_scopes";
+
+/// Whether an exporter noted which modules a node belongs to, so that [`modules`] of it are all, be there none.
+pub fn modules_are_noted(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    node.metadata.contains_key(SCOPES) || node.name.starts_with('/')
+}
+
 /// Dotted paths of the modules a node belongs to, outermost first.
 ///
 /// The newer PyTorch exporter notes them in the metadata `pkg.torch.onnx.name_scopes`, a list as Python prints it;
-/// the older one in the node's name, `/layer1/layer1.0/relu/Relu`.
+/// the older one in the node's name, `/layer1/layer1.0/relu/Relu`, where the path of the whole model is empty.
 pub fn modules(graph: &Graph, id: NodeId) -> Vec<String> {
     let node = graph.node(id);
-    if let Some(scopes) = node.metadata.get("pkg.torch.onnx.name_scopes") {
+    if let Some(scopes) = node.metadata.get(SCOPES) {
         let listed = scopes.trim_matches(|c| c == '[' || c == ']').split(',');
         return listed
             .map(|scope| scope.trim().trim_matches(|c| c == '\'' || c == '"').to_owned())

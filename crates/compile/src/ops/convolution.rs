@@ -173,6 +173,7 @@ fn as_convolution<'g>(small: Var<'g>, large: Var<'g>, axes: &[FixedAxis], group:
     let columns = sizes[1] / group;
     let side_by_side: Vec<i64> =
         [columns, group * sizes[0]].into_iter().chain(sizes[2..].iter().copied()).collect();
+    // With one column a group the rows are side by side once they are swapped; written so, a runtime's kernel can find it.
     let seen = match (group, columns) {
         (1, _) => seen.transpose(&swapped),
         (_, 1) => seen.transpose(&swapped).reshape(&side_by_side),

@@ -1,6 +1,6 @@
 //! The layers of a summary.
 
-use pellucid_compile::layer::modules;
+use pellucid_compile::layer::{modules, modules_are_noted};
 use pellucid_compile::{Kind, ops};
 use pellucid_graph::{Dim, Graph, Node, NodeId, ValueId, element_count};
 
@@ -52,8 +52,7 @@ pub(super) fn layers(graph: &Graph, found: &Found) -> Layers {
         let input = graph.dependencies(id).into_iter().find(|input| !graph.value(*input).fixed);
         nodes.push(id);
         let module = module(graph, id, own);
-        // The older exporter writes paths of modules, that of the whole model being empty.
-        told.push(module.is_some() || node.name.starts_with('/'));
+        told.push(module.is_some() || modules_are_noted(graph, id));
         layers.push(Layer {
             name: module.unwrap_or_else(|| own_name(graph, node)),
             kind: node.operator.clone(),

@@ -12,7 +12,7 @@
 use rayon::prelude::*;
 use rten_simd::SimdOp;
 
-use super::planes::{Geometry, Layout, Sizes, of_input, offsets, pitch};
+use super::planes::{Geometry, Grid, Layout, Sizes, of_input, offsets, pitch};
 use super::tile::{Lanes, ROWS, Rows, SLACK, Terms};
 
 /// A grid of results: a weighed sum of planes.
@@ -21,10 +21,7 @@ struct Part {
     /// `[tiles][k][ROWS]`.
     weights: Vec<f32>,
     offsets: Vec<u32>,
-    grid: [usize; 2],
-    /// Where the grid's first place lies in the map, and how far its places are apart.
-    start: [usize; 2],
-    step: [usize; 2],
+    grid: Grid,
 }
 
 /// Sums of planes for images.
@@ -74,12 +71,11 @@ impl Sums<'_> {
     }
 
     fn part(&self, part: &Part, planes: &[f32], rows: &mut Vec<f32>, result: &mut [f32]) {
-        let [height, width] = part.grid;
-        if height == 0 || width == 0 {
+        let across = self.layout.size[1];
+        let count = part.grid.count(across);
+        if count == 0 {
             return;
         }
-        let across = self.layout.size[1];
-        let count = (height - 1) * across + width;
         let pitch = count + SLACK;
         if rows.len() < ROWS * pitch {
             rows.resize(ROWS * pitch, 0.0);
@@ -93,20 +89,8 @@ impl Sums<'_> {
             products.dispatch();
             for (row, result) in results.chunks_exact_mut(plane).enumerate() {
                 let bias = self.bias.map_or(0.0, |bias| bias[tile * ROWS + row]);
-                for y in 0..height {
-                    let source = &rows[row * pitch + y * across..][..width];
-                    let line = (part.start[0] + y * part.step[0]) * self.output.space[1] + part.start[1];
-                    let target = &mut result[line..];
-                    if part.step[1] == 1 {
-                        for (to, from) in target.iter_mut().zip(source) {
-                            *to = from + bias;
-                        }
-                    } else {
-                        for (to, from) in target.iter_mut().step_by(part.step[1]).zip(source) {
-                            *to = from + bias;
-                        }
-                    }
-                }
+                let row = &rows[row * pitch..][..count];
+                part.grid.write((row, across), bias, (result, self.output.space[1]));
             }
         }
     }
@@ -136,9 +120,7 @@ pub(super) fn forward(
     let part = Part {
         weights: packed(outputs, terms, |output, term| weights[output * terms + term]),
         offsets: offsets(geometry, &layout),
-        grid: space,
-        start: [0, 0],
-        step: [1, 1],
+        grid: Grid::whole(space),
     };
     Sums { layout, parts: vec![part], output, bias }.run(x, &mut y);
     Some(y)
@@ -191,9 +173,11 @@ pub(super) fn input_derivative(
         parts.push(Part {
             weights: packed(input.channels, terms, weight),
             offsets: (0..terms).map(at).collect(),
-            grid: [down.count, across.count],
-            start: [down.start, across.start],
-            step: geometry.stride,
+            grid: Grid {
+                size: [down.count, across.count],
+                start: [down.start, across.start],
+                step: geometry.stride,
+            },
         });
     }
     Sums { layout, parts, output: input, bias: None }.run(dy, &mut dx);

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use rten_simd::SimdOp;
 
 use super::convolution::phases;
-use super::planes::{Geometry, Layout, Sizes, of_input, offsets};
+use super::planes::{Geometry, Grid, Layout, Sizes, of_input, offsets};
 use super::tile::{Dots, Lanes, Row, SLACK};
 
 /// A grid of a result's plane: a weighed sum of planes.
@@ -17,10 +17,7 @@ struct Part {
     /// Which weights of a channel's kernel.
     positions: Vec<usize>,
     offsets: Vec<u32>,
-    grid: [usize; 2],
-    /// Where the grid's first place lies in the plane, and how far its places are apart.
-    start: [usize; 2],
-    step: [usize; 2],
+    grid: Grid,
 }
 
 /// Sums of planes, a plane at a time.
@@ -71,23 +68,16 @@ impl Sums<'_> {
         sums: &mut Vec<f32>,
         result: &mut [f32],
     ) {
-        let [height, width] = part.grid;
-        if height == 0 || width == 0 {
+        let across = self.layout.size[1];
+        let count = part.grid.count(across);
+        if count == 0 {
             return;
         }
-        let across = self.layout.size[1];
-        let count = (height - 1) * across + width;
         if sums.len() < count + SLACK {
             sums.resize(count + SLACK, 0.0);
         }
         Row { weights, offsets: &part.offsets, source: planes, count, sums: &mut sums[..] }.dispatch();
-        for y in 0..height {
-            let source = &sums[y * across..][..width];
-            let line = (part.start[0] + y * part.step[0]) * self.output.space[1] + part.start[1];
-            for (to, from) in result[line..].iter_mut().step_by(part.step[1]).zip(source) {
-                *to = from + bias;
-            }
-        }
+        part.grid.write((&sums[..count], across), bias, (result, self.output.space[1]));
     }
 }
 
@@ -114,9 +104,7 @@ pub(super) fn forward(
     let part = Part {
         positions: (0..positions).collect(),
         offsets: offsets(geometry, &layout),
-        grid: space,
-        start: [0, 0],
-        step: [1, 1],
+        grid: Grid::whole(space),
     };
     Sums { layout, parts: vec![part], output, weights, bias }.run(x, &mut y);
     Some(y)
@@ -160,9 +148,11 @@ pub(super) fn input_derivative(
         parts.push(Part {
             positions: of_kernel,
             offsets,
-            grid: [down.count, across.count],
-            start: [down.start, across.start],
-            step: geometry.stride,
+            grid: Grid {
+                size: [down.count, across.count],
+                start: [down.start, across.start],
+                step: geometry.stride,
+            },
         });
     }
     Sums { layout, parts, output: input, weights, bias: None }.run(dy, &mut dx);

@@ -149,10 +149,8 @@ fn convolution(graph: &Graph, node: &Node, least: Least) -> Option<(Work, Vec<Va
     let [_, _, down, across] = sizes(graph, node.output(0)?)?;
     let geometry = geometry(node, [height, width])?;
     let work = match groups(node) {
-        Groups::One if channels == inside => Work::Convolution(geometry),
-        Groups::Many(count) if is_depthwise(count, channels, outputs, inside) => {
-            Work::DepthwiseConvolution(geometry)
-        }
+        1 if channels == inside => Work::Convolution(geometry),
+        count if is_depthwise(count, channels, outputs, inside) => Work::DepthwiseConvolution(geometry),
         _ => return None,
     };
     let fits = graph.constant(weights).is_none()
@@ -161,18 +159,9 @@ fn convolution(graph: &Graph, node: &Node, least: Least) -> Option<(Work, Vec<Va
     fits.then_some((work, inputs))
 }
 
-/// How a convolution's channels are split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Groups {
-    One,
-    Many(usize),
-}
-
-fn groups(node: &Node) -> Groups {
-    match usize::try_from(node.int("group", 1)) {
-        Ok(1) => Groups::One,
-        count => Groups::Many(count.unwrap_or(0)),
-    }
+/// Groups that a convolution's channels are split into; 0 where a file's number is none.
+fn groups(node: &Node) -> usize {
+    usize::try_from(node.int("group", 1)).unwrap_or(0)
 }
 
 /// Whether each channel is made of one by a kernel of its own.
@@ -187,11 +176,11 @@ fn input_derivative(graph: &Graph, node: &Node, least: Least) -> Option<(Work, V
     let input = Sizes::of(&sizes(graph, node.output(0)?)?)?;
     let geometry = geometry(node, [height, width])?;
     let work = match groups(node) {
-        Groups::One => Work::InputDerivative(geometry, input),
-        Groups::Many(count) if is_depthwise(count, channels, input.channels, inside) => {
+        1 => Work::InputDerivative(geometry, input),
+        count if is_depthwise(count, channels, input.channels, inside) => {
             Work::DepthwiseInputDerivative(geometry, input)
         }
-        Groups::Many(_) => return None,
+        _ => return None,
     };
     let fits = channels == outside
         && node.input(2).is_none()
@@ -210,7 +199,7 @@ fn weight_derivative(graph: &Graph, node: &Node, least: Least) -> Option<(Work, 
     let x = uncut(graph, x).unwrap_or(x);
     let ([_, channels, ..], [_, outputs, ..]) = (sizes(graph, x)?, sizes(graph, dy)?);
     let [inside, outside, ..] = sizes(graph, node.output(0)?)?;
-    let fits = groups(node) == Groups::One && (inside, outside) == (channels, outputs);
+    let fits = groups(node) == 1 && (inside, outside) == (channels, outputs);
     let geometry = seen_from_weights(graph, node, least, [x, dy]).filter(|_| fits)?;
     Some((Work::WeightDerivative(geometry), vec![x, dy]))
 }
@@ -224,7 +213,7 @@ fn depthwise_weight_derivative(graph: &Graph, node: &Node, least: Least) -> Opti
     let ([rows, channels, ..], [_, outputs, ..]) = (sizes(graph, x)?, sizes(graph, dy)?);
     let [one, outside, ..] = sizes(graph, node.output(0)?)?;
     let fits = is_depthwise(outside, channels, outputs, one)
-        && groups(node) == Groups::Many(channels)
+        && groups(node) == channels
         && sizes(graph, node.input(0)?)?[..2] == [1, channels * rows];
     let geometry = seen_from_weights(graph, node, least, [x, dy]).filter(|_| fits)?;
     Some((Work::DepthwiseWeightDerivative(geometry), vec![x, dy]))

@@ -117,6 +117,49 @@ impl Layout {
     }
 }
 
+/// Places of a plane that are computed together, some apart from each other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grid {
+    /// Lines, and places of each.
+    pub(super) size: [usize; 2],
+    /// Where the first place lies in the plane, and how far places are apart.
+    pub(super) start: [usize; 2],
+    pub(super) step: [usize; 2],
+}
+
+impl Grid {
+    /// All places of a plane.
+    pub(super) fn whole(size: [usize; 2]) -> Self {
+        Self { size, start: [0, 0], step: [1, 1] }
+    }
+
+    /// Numbers from the first place to the last where lines lie `across` apart.
+    pub(super) fn count(&self, across: usize) -> usize {
+        let [height, width] = self.size;
+        if height == 0 || width == 0 { 0 } else { (height - 1) * across + width }
+    }
+
+    /// Writes what was computed, lines `across` apart, to its places in a plane of lines of `width`.
+    pub(super) fn write(
+        &self,
+        (computed, across): (&[f32], usize),
+        bias: f32,
+        (plane, width): (&mut [f32], usize),
+    ) {
+        for (y, line) in computed.chunks(across).take(self.size[0]).enumerate() {
+            let from = &line[..self.size[1]];
+            let first = (self.start[0] + y * self.step[0]) * width + self.start[1];
+            let to = plane[first..].iter_mut();
+            // Written apart, for neighbours are copied as vectors.
+            if self.step[1] == 1 {
+                to.zip(from).for_each(|(to, from)| *to = from + bias);
+            } else {
+                to.step_by(self.step[1]).zip(from).for_each(|(to, from)| *to = from + bias);
+            }
+        }
+    }
+}
+
 /// Zeros at the right end of a row may be those at the left end of the next.
 pub(super) fn pitch(needed: usize, width: usize, before: usize) -> usize {
     needed - needed.saturating_sub(width + before).min(before)
