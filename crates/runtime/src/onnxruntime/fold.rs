@@ -151,7 +151,9 @@ impl Folding<'_> {
         if made > SMALL && made > given.saturating_mul(2) {
             return None;
         }
-        if made >= self.large && row < ROW {
+        // Each by itself: what is smaller is written into the model, and would be read as it stands there.
+        let all_large = outputs.iter().all(|id| size(source, *id).is_some_and(|size| size >= self.large));
+        if all_large && row < ROW {
             return Some(outputs.into_iter().map(|output| (output, Held::Made(id, row))).collect());
         }
         let computed = self.folded.compute(node)?;
@@ -295,6 +297,31 @@ mod tests {
             let content = folded.content(name, held).unwrap();
             assert_eq!((content.shape(), content.to_f32()), (wanted.shape(), wanted.to_f32()));
         }
+    }
+
+    /// Of a node's outputs only large ones are read beside the model: a small one must stand in it.
+    #[test]
+    fn a_small_output_beside_a_large_one_is_computed() {
+        let mut graph = Graph::new();
+        let x = graph.add_input("x", ElementType::F32, Some(vec![Dim::known(24)])).unwrap();
+        let values: Vec<f32> = (1u8..=24).map(f32::from).collect();
+        let table = graph.add_constant("table", Tensor::from_f32(vec![24], &values).unwrap()).unwrap();
+        let sizes = graph.add_constant("sizes", Tensor::from_i64(vec![2], &[4, 20]).unwrap()).unwrap();
+        let mut new = NewNode::new("Split", &[table, sizes], "small");
+        new.outputs.push("large".to_owned());
+        let split = graph.push(new).unwrap();
+        let outputs: Vec<ValueId> = graph.node(split).outputs.iter().flatten().copied().collect();
+        let y = graph
+            .push_one(NewNode::new("Concat", &outputs, "again").with("axis", Attribute::Int(0)))
+            .unwrap();
+        let y = graph.push_one(NewNode::new("Add", &[x, y], "y")).unwrap();
+        graph.set_outputs(vec![y, outputs[0], outputs[1]]);
+        let folded = Folded::new(&graph, 50).unwrap();
+        let new = &folded.graph;
+        let small = new.constant(new.outputs()[1]).unwrap();
+        assert_eq!(small.to_f32(), values[..4]);
+        let (name, large) = (&new.value(new.outputs()[2]).name, new.constant(new.outputs()[2]).unwrap());
+        assert_eq!(folded.content(name, large).unwrap().to_f32(), values[4..]);
     }
 
     #[test]
