@@ -484,3 +484,29 @@ fn devices_are_refused_where_they_are_not() {
         assert!(message.starts_with("device \"cuda:1\" cannot be used: "), "{message}");
     }
 }
+
+/// What only passes a value on shares its place with it; what is fed for the one must not reach readers of the other.
+#[test]
+fn a_fed_value_reaches_its_own_readers_alone() {
+    for operator in ["Identity", "Dropout", "Cast"] {
+        let mut graph = Graph::new();
+        let x = graph.add_input("x", ElementType::F32, shape(&[-1, 2])).unwrap();
+        let c = graph.push_one(NewNode::new("Relu", &[x], "c")).unwrap();
+        let mut new = NewNode::new(operator, &[c], "y");
+        if operator == "Cast" {
+            new = new.with("to", Attribute::Int(i64::from(ElementType::F32.onnx_code())));
+        }
+        let y = graph.push_one(new).unwrap();
+        let sum = graph.push_one(NewNode::new("Sub", &[c, y], "sum")).unwrap();
+        graph.set_outputs(vec![sum]);
+        for engine in engines::tested() {
+            let session = open(&graph, &Options { engine, ..Options::default() }).unwrap();
+            let rows = |values: [f32; 2]| Array::from_f32(&[1, 2], values.to_vec()).unwrap();
+            let (x, y) = (rows([3.0, -1.0]), rows([10.0, 20.0]));
+            let found = session.run(&[("x", &x), ("y", &y)], &["sum", "c", "y"]).unwrap();
+            let found: Vec<Vec<f32>> =
+                found.iter().map(|array| array.to_f32().iter().copied().collect()).collect();
+            assert_eq!(found, [[-7.0, -20.0], [3.0, 0.0], [10.0, 20.0]], "{operator}, {}", engine.name());
+        }
+    }
+}

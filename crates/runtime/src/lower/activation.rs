@@ -53,13 +53,13 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("ThresholdedRelu", By(thresholded_relu)),
 ];
 
-/// An alias: nothing is computed.
+/// Nothing is computed.
 fn identity(r: &mut Rewrite<'_>) -> Step<()> {
-    let x = r.x(0)?;
-    r.done(x)
+    let y = r.passed_on()?;
+    r.done(y)
 }
 
-/// Inference drops nothing: an alias, and a mask of ones where one is asked for.
+/// Inference drops nothing: its input, and a mask of ones where one is asked for.
 fn dropout(r: &mut Rewrite<'_>) -> Step<()> {
     let training = match r.numbers(2) {
         Ok(values) => values.is_some_and(|values| values.first().is_some_and(|value| *value != 0.0)),
@@ -78,7 +78,8 @@ fn dropout(r: &mut Rewrite<'_>) -> Step<()> {
         let mask = r.op("Expand", &[ones, shape])?;
         r.done_at(1, mask);
     }
-    r.done(x)
+    let y = r.passed_on()?;
+    r.done(y)
 }
 
 /// rten has it on floats alone: `max(x, 0)` for integers.

@@ -269,6 +269,16 @@ impl<'a> Rewrite<'a> {
         }
     }
 
+    /// The first input as the node's output: the same value; a copy where others read the input too, so that what is fed in
+    /// the output's place does not reach them.
+    pub(super) fn passed_on(&mut self) -> Step<ValueId> {
+        let x = self.x(0)?;
+        let Some(input) = self.node.input(0) else { return Ok(x) };
+        let read_by_others =
+            self.consumers[input.index()].len() > 1 || self.source.outputs().contains(&input);
+        if read_by_others && !self.source.value(input).fixed { self.op("Identity", &[x]) } else { Ok(x) }
+    }
+
     /// Whether somebody takes the output at `position`.
     pub(super) fn wants(&self, position: usize) -> bool {
         self.node.output(position).is_some()
