@@ -311,6 +311,23 @@ mod tests {
         }
     }
 
+    /// What surrounds a map may be as wide as the kernel: then a line of the signal is longer than the input's own with the
+    /// zeros before it.
+    #[test]
+    fn weights_of_a_kernel_that_sees_zeros_alone_have_their_derivative() {
+        for (space, kernel, pad) in [([5, 13], 1, 1), ([5, 4], 3, 3), ([2, 2], 2, 5)] {
+            let sizes = Sizes { rows: 2, channels: 3, space };
+            let (kernel, pads) = ([kernel; 2], [pad; 2]);
+            let geometry = Geometry { kernel, stride: [1, 1], before: pads, after: pads };
+            let [x, w, dy] = arrays(&geometry, sizes);
+            let signal =
+                Sizes { space: [0, 1].map(|axis| geometry.output(axis, space[axis]).unwrap()), ..sizes };
+            let found = weight_derivative(&geometry, (&x, sizes), (&dy, signal)).unwrap();
+            let [_, _, wanted] = plain(&geometry, sizes, &x, &w, &dy);
+            assert!(error(&found, &wanted) < 2e-6, "{kernel:?} {pad}");
+        }
+    }
+
     #[test]
     fn bits_do_not_depend_on_threads() {
         let (sizes, geometry) = cases().swap_remove(1);

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use pellucid_graph::{ElementType, Graph, Node, NodeId, ValueId};
 
 use crate::Kernels;
-use planes::{Geometry, Sizes};
+use planes::{Geometry, Sizes, of_input};
 use program::Program;
 pub(crate) use stage::{Stages, Storage};
 
@@ -127,7 +127,20 @@ fn geometry(node: &Node, kernel: [usize; 2]) -> Option<Geometry> {
     let plain = pair("dilations", 1)? == [1, 1] && kernel.iter().all(|size| *size > 0);
     let stride = pair("strides", 1).filter(|stride| stride.iter().all(|step| *step > 0))?;
     let geometry = Geometry { kernel, stride, before: [pads[0], pads[1]], after: [pads[2], pads[3]] };
-    (plain && (0..2).all(|axis| geometry.before[axis] < kernel[axis])).then_some(geometry)
+    (plain && (0..2).all(|axis| geometry.before[axis] < kernel[axis]) && moderate(&geometry))
+        .then_some(geometry)
+}
+
+/// Longest stride: each has phases of its own, which are laid out apart.
+const LONGEST_STRIDE: usize = 64;
+
+fn moderate(geometry: &Geometry) -> bool {
+    geometry.stride.iter().all(|stride| (1..=LONGEST_STRIDE).contains(stride))
+}
+
+/// Whether a convolution's input of `channels` can be laid out.
+fn can_be_laid_out(geometry: &Geometry, channels: usize, space: [usize; 2], output: [usize; 2]) -> bool {
+    moderate(geometry) && of_input(geometry, Sizes { rows: 1, channels, space }, output).fits()
 }
 
 fn unsigned<const N: usize>(list: [i64; N]) -> Option<[usize; N]> {
@@ -145,7 +158,8 @@ fn enough(least: Least, sizes: &[usize]) -> bool {
 /// A convolution whose weights are no constant: an engine lays out constants once, which kernels here do in every run.
 fn convolution(graph: &Graph, node: &Node, least: Least) -> Option<(Work, Vec<ValueId>)> {
     let (x, weights) = (node.input(0)?, node.input(1)?);
-    let ([rows, channels, ..], [outputs, inside, height, width]) = (sizes(graph, x)?, sizes(graph, weights)?);
+    let ([rows, channels, high, wide], [outputs, inside, height, width]) =
+        (sizes(graph, x)?, sizes(graph, weights)?);
     let [_, _, down, across] = sizes(graph, node.output(0)?)?;
     let geometry = geometry(node, [height, width])?;
     let work = match groups(node) {
@@ -154,6 +168,7 @@ fn convolution(graph: &Graph, node: &Node, least: Least) -> Option<(Work, Vec<Va
         _ => return None,
     };
     let fits = graph.constant(weights).is_none()
+        && can_be_laid_out(&geometry, inside, [high, wide], [down, across])
         && enough(least, &[rows, inside, outputs, height, width, down, across]);
     let inputs = [x, weights].into_iter().chain(node.input(2)).collect();
     fits.then_some((work, inputs))
@@ -196,7 +211,7 @@ fn input_derivative(graph: &Graph, node: &Node, least: Least) -> Option<(Work, V
 fn weight_derivative(graph: &Graph, node: &Node, least: Least) -> Option<(Work, Vec<ValueId>)> {
     let x = transposed(graph, node.input(0)?)?;
     let dy = transposed(graph, node.input(1)?)?;
-    let x = uncut(graph, x).unwrap_or(x);
+    let x = uncut(graph, node, x)?;
     let ([_, channels, ..], [_, outputs, ..]) = (sizes(graph, x)?, sizes(graph, dy)?);
     let [inside, outside, ..] = sizes(graph, node.output(0)?)?;
     let fits = groups(node) == 1 && (inside, outside) == (channels, outputs);
@@ -209,7 +224,7 @@ fn depthwise_weight_derivative(graph: &Graph, node: &Node, least: Least) -> Opti
     let side_by_side = graph.producer_of(node.input(0)?).map(|node| graph.node(node))?;
     let x = transposed(graph, side_by_side.input(0).filter(|_| side_by_side.operator == "Reshape")?)?;
     let dy = transposed(graph, node.input(1)?)?;
-    let x = uncut(graph, x).unwrap_or(x);
+    let x = uncut(graph, node, x)?;
     let ([rows, channels, ..], [_, outputs, ..]) = (sizes(graph, x)?, sizes(graph, dy)?);
     let [one, outside, ..] = sizes(graph, node.output(0)?)?;
     let fits = is_depthwise(outside, channels, outputs, one)
@@ -239,11 +254,12 @@ fn seen_from_weights(graph: &Graph, node: &Node, least: Least, [x, dy]: [ValueId
     let fits = plain
         && rows == same
         && channels >= inside
-        && stride.iter().all(|step| *step > 0)
         && high > 0
         && wide > 0
+        && moderate(&geometry)
         && geometry.output(0, height) == Some(down)
         && geometry.output(1, width) == Some(across)
+        && can_be_laid_out(&geometry, inside, [height, width], [down, across])
         && enough(least, &[rows, inside, outputs, high, wide, down, across]);
     fits.then_some(geometry)
 }
@@ -256,20 +272,27 @@ fn transposed(graph: &Graph, id: ValueId) -> Option<ValueId> {
         .flatten()
 }
 
-/// What a value is the beginning of, along spatial axes.
-fn uncut(graph: &Graph, id: ValueId) -> Option<ValueId> {
-    let node = graph.producer_of(id).map(|node| graph.node(node))?;
-    if node.operator != "Slice" {
-        return None;
+/// What a value is the beginning of, along spatial axes at whose end `node` pads nothing: where it does, zeros stand in place of
+/// what was cut off. `None` where nothing can be said.
+fn uncut(graph: &Graph, node: &Node, mut id: ValueId) -> Option<ValueId> {
+    let after = match node.ints("pads") {
+        None => [0; 2],
+        Some(list) => <[i64; 4]>::try_from(list).ok().map(|[_, _, down, across]| [down, across])?,
+    };
+    while let Some(cut) = graph.producer_of(id).map(|node| graph.node(node)) {
+        let list = |at: usize| {
+            cut.input(at).and_then(|id| graph.constant(id)).and_then(pellucid_graph::Tensor::to_i64)
+        };
+        let (Some(starts), Some(axes)) = (list(1), list(3)) else { break };
+        let unpadded = |axis: &i64| matches!(axis, 2 | 3) && after[usize::from(*axis == 3)] == 0;
+        let plain = cut.operator == "Slice"
+            && starts.iter().all(|start| *start == 0)
+            && list(4).unwrap_or_default().iter().all(|step| *step == 1)
+            && axes.iter().all(unpadded);
+        let Some(x) = cut.input(0).filter(|_| plain) else { break };
+        id = x;
     }
-    let list =
-        |at: usize| node.input(at).and_then(|id| graph.constant(id)).and_then(pellucid_graph::Tensor::to_i64);
-    let (starts, axes, steps) = (list(1)?, list(3)?, list(4).unwrap_or_default());
-    let plain = starts.iter().all(|start| *start == 0)
-        && steps.iter().all(|step| *step == 1)
-        && axes.iter().all(|axis| matches!(axis, 2 | 3));
-    let x = node.input(0).filter(|_| plain)?;
-    Some(uncut(graph, x).unwrap_or(x))
+    Some(id)
 }
 
 #[cfg(test)]

@@ -169,7 +169,8 @@ pub(super) fn pitch(needed: usize, width: usize, before: usize) -> usize {
 pub(super) fn of_input(geometry: &Geometry, sizes: Sizes, output: [usize; 2]) -> Layout {
     let mut size = [0, 1].map(|axis| output[axis] + (geometry.kernel[axis] - 1) / geometry.stride[axis]);
     if geometry.stride[1] == 1 {
-        size[1] = pitch(size[1], sizes.space[1], geometry.before[1]);
+        // Lines of a signal are laid out in it too, whole.
+        size[1] = pitch(size[1], sizes.space[1], geometry.before[1]).max(output[1]);
     }
     Layout {
         channels: sizes.channels,

@@ -15,7 +15,7 @@ use crate::array::Array;
 use crate::check::Fed;
 use crate::cut::{Cut, Source, Target, within};
 use crate::error::RuntimeError;
-use crate::planned::{Backend, Feed};
+use crate::planned::{Backend, Feed, guarded};
 use crate::weights;
 
 /// A cut graph in stages.
@@ -182,9 +182,9 @@ impl<P> Stages<P> {
                 }
                 Does::Kernel(kernel) => {
                     let graph = &self.graph;
-                    let made = backend
-                        .install(|| kernel.run(graph, &values, storage))
-                        .ok_or_else(|| broken::<B>(&self.graph, kernel))?;
+                    let made =
+                        guarded(B::ENGINE, || Ok(backend.install(|| kernel.run(graph, &values, storage))))?
+                            .ok_or_else(|| broken::<B>(&self.graph, kernel))?;
                     values.extend(made.into_iter().map(|(id, array)| (id, Held::Made(array))));
                 }
             }
@@ -266,9 +266,16 @@ fn order<P>(
             read.extend(left.iter().flat_map(|id| graph.dependencies(*id)));
             stages.extend(engine_stage(graph, &before, &ran, &read, sources)?);
         }
-        if !moved {
-            break;
+        if moved {
+            continue;
         }
+        // Programs that wait for each other: the engine computes what one of them stands for.
+        let waits = |kernel: &&mut Option<Kernel>| {
+            kernel.as_ref().is_some_and(|kernel| matches!(kernel.work, Work::Program(_)))
+        };
+        let Some(kernel) = kernels.iter_mut().find(waits).and_then(Option::take) else { break };
+        left.extend(kernel.nodes);
+        left.sort_unstable();
     }
     Ok(stages)
 }
