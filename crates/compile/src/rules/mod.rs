@@ -38,7 +38,7 @@ pub use pass::Pass;
 pub use rescale::Rescale;
 pub use reveal_cancel::RevealCancel;
 pub(crate) use reveal_cancel::Sides;
-pub use spec::{kind_named, rule_named};
+pub use spec::{kind_named, kind_names, rule_named, rule_names};
 pub use w_square::WSquare;
 pub use z_box::{Bound, ZBox};
 pub use z_plus::ZPlus;

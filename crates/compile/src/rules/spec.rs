@@ -51,6 +51,16 @@ fn kinds() -> Vec<(&'static str, When)> {
     ]
 }
 
+/// Names of the rules that a file may use, and the parameters that each takes besides `stabilizer`.
+pub fn rule_names() -> &'static [(&'static str, &'static [&'static str])] {
+    RULES
+}
+
+/// Names of the kinds of nodes that a file of rules may say.
+pub fn kind_names() -> Vec<&'static str> {
+    kinds().into_iter().map(|(name, _)| name).collect()
+}
+
 /// When a node is of the kind named `name`.
 ///
 /// # Errors

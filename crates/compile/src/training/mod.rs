@@ -25,7 +25,7 @@ use crate::error::{CompileError, Result};
 use crate::loss;
 use crate::program::{name_output, rows};
 use crate::rules::RuleMap;
-use crate::score::{Scored, find, one_hot, reserved};
+use crate::score::{Scored, Unit, find, one_hot, reserved};
 use crate::walk::walk;
 use copy::{Changes, Copy};
 use optimizer::{Adam, Moving, Shared, carried, clipping, moved, norm};
@@ -124,6 +124,23 @@ pub struct DroppedInput {
     pub ratio: f64,
 }
 
+/// The value that a loss looks at.
+fn fitted(model: &Graph, scored: &Scored, loss: &Loss) -> Result<ValueId> {
+    match loss {
+        Loss::CrossEntropy { .. } => Ok(scored.value),
+        Loss::BinaryCrossEntropy { .. } if scored.value != scored.output && scored.unit == Unit::Logit => {
+            Err(CompileError::Setting(
+                "binary cross-entropy is of labels that hold or do not, each by itself, and the model ends in a softmax, \
+                 whose outputs are shares of one whole: give each row's class as a number, for cross-entropy"
+                    .to_owned(),
+            ))
+        }
+        Loss::BinaryCrossEntropy { .. } => Ok(loss::before_sigmoid(model, scored.value)),
+        // Numbers are those that the model gives.
+        Loss::MeanSquared | Loss::Huber { .. } => Ok(scored.output),
+    }
+}
+
 /// One step of training: the loss of a batch, its derivatives for all weights, and the weights after the step.
 ///
 /// Every float constant that the trained output depends on is a weight ([`trainable`]), but for those that
@@ -136,10 +153,7 @@ pub struct DroppedInput {
 pub fn training_step(model: &Graph, config: &TrainingConfig) -> Result<TrainingStep> {
     check(config)?;
     let scored = find(model, config.output.as_deref())?;
-    let value = match config.loss {
-        Loss::BinaryCrossEntropy { .. } => loss::before_sigmoid(model, scored.value),
-        _ => scored.value,
-    };
+    let value = fitted(model, &scored, &config.loss)?;
     let prepared = prepared(model, value, config)?;
     if prepared.weights.is_empty() {
         return Err(CompileError::Model(if prepared.frozen.is_empty() {

@@ -63,12 +63,13 @@ pub(super) struct Prepared {
     pub(super) normalizations: (usize, usize),
 }
 
-/// Float constants of more than one element that `value` depends on, but for those that configure an operator: running
+/// Float constants that `value` depends on and a step changes: weights and biases of products, scales and shifts of
+/// normalisations, learned slopes; and any others of more than one element, but for those that configure an operator: running
 /// statistics, which are measured rather than learned, and scales of a resize; and for masks, which hold numbers that no
 /// weight has.
 pub fn trainable(graph: &Graph, value: ValueId) -> Vec<ValueId> {
     let mut needed = BTreeSet::from([value]);
-    let mut settings = BTreeSet::new();
+    let (mut settings, mut learned) = (BTreeSet::new(), BTreeSet::new());
     for id in graph.node_ids().rev() {
         let node = graph.node(id);
         if node.outputs.iter().flatten().any(|output| needed.contains(output)) {
@@ -81,14 +82,44 @@ pub fn trainable(graph: &Graph, value: ValueId) -> Vec<ValueId> {
                 _ => false,
             };
             settings.extend((0..node.inputs.len()).filter(configures).filter_map(|index| node.input(index)));
+            learned.extend(learned_by(graph, id));
         }
     }
-    let is_weight = |tensor: &Tensor| {
+    let is_weight = |id: &ValueId, tensor: &Tensor| {
+        let numbers = tensor.to_f64();
         tensor.element().is_float()
-            && tensor.len() > 1
-            && tensor.to_f64().iter().all(|number| number.is_finite() && number.abs() < MASK)
+            && numbers.iter().all(|number| number.is_finite())
+            && (learned.contains(id) || tensor.len() > 1 && numbers.iter().all(|number| number.abs() < MASK))
     };
-    needed.difference(&settings).copied().filter(|id| graph.constant(*id).is_some_and(is_weight)).collect()
+    let weights = needed.difference(&settings).copied();
+    weights.filter(|id| graph.constant(*id).is_some_and(|tensor| is_weight(id, tensor))).collect()
+}
+
+/// What a node has learned, whatever it holds: one number is a weight where a layer has one output.
+fn learned_by(graph: &Graph, id: NodeId) -> Vec<ValueId> {
+    let node = graph.node(id);
+    let product = |id: NodeId| {
+        let kind = kind_of(graph, id);
+        matches!(kind, Some(Kind::Linear(Form::Convolution | Form::Dense) | Kind::Bilinear))
+    };
+    let places = match node.operator.as_str() {
+        "BatchNormalization" | "InstanceNormalization" | "GroupNormalization" | "LayerNormalization" => 1..3,
+        "PRelu" => 1..2,
+        // A bias that is a node of its own: a row behind a product with weights.
+        "Add" => {
+            let of_product = node.inputs.iter().flatten().any(|input| {
+                graph.producer_of(*input).is_some_and(|before| {
+                    let weights = graph.node(before).input(1).and_then(|weights| graph.constant(weights));
+                    product(before) && weights.is_some()
+                })
+            });
+            let row = |id: &ValueId| graph.constant(*id).is_some_and(|tensor| tensor.shape().len() == 1);
+            return node.inputs.iter().flatten().copied().filter(|id| of_product && row(id)).collect();
+        }
+        _ if product(id) => 1..node.inputs.len(),
+        _ => 0..0,
+    };
+    places.filter_map(|at| node.input(at)).collect()
 }
 
 /// Numbers from here on are a mask's: what is added before a softmax to leave positions out.
