@@ -441,7 +441,7 @@ impl Dataset {
 }
 
 /// What people know a picture's file by, and its bytes.
-fn contents(path: &Path) -> Result<(String, Vec<u8>), Error> {
+pub(crate) fn contents(path: &Path) -> Result<(String, Vec<u8>), Error> {
     Ok((path.display().to_string(), pellucid::file::read(path, MOST_PICTURE_BYTES)?))
 }
 

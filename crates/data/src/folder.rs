@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pellucid::Error;
 use pellucid::photograph;
 
-use crate::dataset::{Dataset, Rows, Targets};
+use crate::dataset::{Dataset, Rows, Targets, contents};
 use crate::open::{hash_of, read_whole};
 
 /// Most pictures of a data set.
@@ -85,6 +85,9 @@ pub fn read_table(table: &Path, shape: &[usize], skip: bool) -> Result<(Dataset,
             return Err(wrong(format!("line {}: expected a path and a label", number + 1)));
         }
         lines.push((file, label.to_owned()));
+        if lines.len() > MOST_FILES {
+            return Err(wrong(format!("it names more than {MOST_FILES} pictures")));
+        }
     }
     let labels: BTreeSet<String> = lines.iter().map(|(_, label)| label.clone()).collect();
     let labels: Vec<String> = labels.into_iter().collect();
@@ -148,9 +151,8 @@ fn finish(
 
 /// Whether a picture can be decoded.
 fn header(path: &Path) -> Result<(), String> {
-    let place = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| format!("{place}: {error}"))?;
-    photograph::decode(&place, &bytes).map(drop).map_err(|error| error.to_string())
+    let decoded = contents(path).and_then(|(place, bytes)| photograph::decode(&place, &bytes));
+    decoded.map(drop).map_err(|error| error.to_string())
 }
 
 /// Names and paths of a folder, sorted.

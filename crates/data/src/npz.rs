@@ -52,13 +52,19 @@ pub fn read(path: &Path, targets: Option<&Path>, part: Part) -> Result<Option<Da
     }
     let arrays = decode_npz(&place, &bytes, MOST_BYTES)?;
     let names = || arrays.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-    let found = |wanted: &[&str]| {
-        wanted.iter().find_map(|stem| {
-            let spelled = part.spellings(stem);
-            arrays.iter().find(|(name, _)| spelled.iter().any(|known| known == name)).map(|(_, array)| array)
+    // Rows and targets are spelled alike: those of another part do not belong to them.
+    let spelled = |stems: &[&str], spelling: usize| {
+        stems.iter().find_map(|stem| {
+            let wanted = part.spellings(stem).into_iter().nth(spelling)?;
+            arrays.iter().find(|(name, _)| *name == wanted).map(|(_, array)| array)
         })
     };
-    match (found(&ROWS), found(&TARGETS)) {
+    let pairs: Vec<_> = (0..part.spellings("").len())
+        .map(|spelling| (spelled(&ROWS, spelling), spelled(&TARGETS, spelling)))
+        .collect();
+    let whole = pairs.iter().find(|pair| matches!(pair, (Some(_), Some(_))));
+    let half = pairs.iter().find(|(rows, targets)| rows.is_some() || targets.is_some());
+    match whole.or(half).copied().unwrap_or_default() {
         (Some(rows), Some(targets)) => dataset(&place, rows, targets, hash).map(Some),
         (None, None) if part == Part::Test => Ok(None),
         (rows, _) => Err(Error::Input {

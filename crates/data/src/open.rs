@@ -82,7 +82,11 @@ pub fn open(source: &Source) -> Result<Opened, Error> {
         problem: "it holds no rows to learn from".to_owned(),
     })?;
     let mut test = match &source.test {
-        Some(path) => part(source, path, Part::Train, &mut notes)?,
+        // Of a data set that has both parts, those to measure on.
+        Some(path) => match part(source, path, Part::Test, &mut notes)? {
+            Some(data) => Some(data),
+            None => part(source, path, Part::Train, &mut notes)?,
+        },
         None => part(source, &source.data, Part::Test, &mut notes)?,
     };
     if let Some(test) = &mut test {

@@ -1,5 +1,7 @@
 //! Parts of a data set.
 
+use std::collections::BTreeMap;
+
 use crate::dataset::{Dataset, Targets};
 use crate::random::Stream;
 
@@ -15,22 +17,20 @@ pub struct Split {
 /// Holds out a share of the rows, of each class the same share (to the nearest row, at least one of each class with two
 /// rows), chosen by `seed`. Each part is in the order of the data.
 pub fn split(data: &Dataset, share: f64, seed: u64) -> Split {
-    let mut groups: Vec<Vec<usize>> = match &data.targets {
+    let mut groups: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+    match &data.targets {
         Targets::Classes(classes) => {
-            let mut groups = vec![Vec::new(); data.classes().unwrap_or_default()];
             for (row, class) in classes.iter().enumerate() {
-                if let Some(group) = usize::try_from(*class).ok().and_then(|class| groups.get_mut(class)) {
-                    group.push(row);
-                }
+                groups.entry(*class).or_default().push(row);
             }
-            groups
         }
-        Targets::Numbers(_) => vec![(0..data.len()).collect()],
-    };
+        Targets::Numbers(_) => {
+            groups.insert(0, (0..data.len()).collect());
+        }
+    }
     let mut split = Split { train: Vec::new(), held_out: Vec::new() };
-    for (class, group) in groups.iter_mut().enumerate() {
-        let place = u64::try_from(class).unwrap_or_default();
-        Stream::new(seed, &[0x5b1f, place]).shuffle(group);
+    for (class, group) in &mut groups {
+        Stream::new(seed, &[0x5b1f, class.cast_unsigned()]).shuffle(group);
         let wanted = (group.len() as f64 * share).round();
         #[expect(
             clippy::cast_possible_truncation,
@@ -71,6 +71,12 @@ mod tests {
         assert_eq!(rare, 2);
         assert_eq!(parts, split(&data, 0.2, 7));
         assert_ne!(parts, split(&data, 0.2, 8));
+        // Numbers that are no class of any model are rows like others, and take no memory.
+        let wild = |class: i64| if class == 1 { i64::MAX } else { -5 };
+        let mut wide = data.clone();
+        wide.targets = Targets::Classes(classes.iter().map(|class| wild(*class)).collect());
+        let found = split(&wide, 0.2, 7);
+        assert_eq!((found.train.len(), found.held_out.len()), (80, 20));
         let mut all = [parts.train, parts.held_out].concat();
         all.sort_unstable();
         assert_eq!(all, (0..100).collect::<Vec<_>>());

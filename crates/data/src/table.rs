@@ -60,13 +60,13 @@ pub fn decode(place: &str, bytes: &[u8], target: Option<&str>) -> Result<Dataset
     let chosen_by_name = |name: &str| first.iter().position(|field| field == name);
     let wanted: Vec<&str> = target.map_or_else(Vec::new, |text| text.split(',').map(str::trim).collect());
     let named = wanted.iter().any(|name| chosen_by_name(name).is_some() && number(name).is_none());
-    let last_is_word =
-        |record: &StringRecord| record.get(columns - 1).is_some_and(|field| number(field).is_none());
-    let words_in_targets = records.get(1).is_some_and(last_is_word);
-    let heading = named
-        || first.iter().enumerate().any(|(at, field)| {
-            number(field).is_none() && !(words_in_targets && at + 1 == columns && wanted.is_empty())
-        });
+    // Words in the first line are names of columns, but where the second has a word in a target's place too.
+    let is_target = |at: usize| {
+        if wanted.is_empty() { at + 1 == columns } else { wanted.iter().any(|name| name.parse() == Ok(at)) }
+    };
+    let second = |at: usize| records.get(1).and_then(|record| record.get(at)).is_some_and(is_word);
+    let heading =
+        named || first.iter().enumerate().any(|(at, field)| is_word(field) && !(is_target(at) && second(at)));
     let body = if heading { &records[1..] } else { &records[..] };
     if body.is_empty() || columns < 2 {
         return Err(wrong("expected lines of at least two columns".to_owned()));
@@ -90,13 +90,11 @@ pub fn decode(place: &str, bytes: &[u8], target: Option<&str>) -> Result<Dataset
         targets.push(columns - 1);
     }
     let mut values = Vec::new();
-    for (line, record) in body.iter().enumerate() {
+    for record in body {
+        let line = line_of(bytes, record);
         for (at, field) in record.iter().enumerate().filter(|(at, _)| !targets.contains(at)) {
             let value = number(field).ok_or_else(|| {
-                wrong(format!(
-                    "line {}, column {at}: {field:?} found, expected a number",
-                    line + 1 + usize::from(heading)
-                ))
+                wrong(format!("line {line}, column {at}: {field:?} found, expected a number"))
             })?;
             values.push(value);
         }
@@ -106,6 +104,14 @@ pub fn decode(place: &str, bytes: &[u8], target: Option<&str>) -> Result<Dataset
     let mut data = Dataset::new(place, Rows::Floats(values), targets, vec![rest], hash_of([bytes]))?;
     data.labels = labels;
     Ok(data)
+}
+
+/// The line that a record is on, from 1: what it is said to begin with may be empty lines.
+fn line_of(bytes: &[u8], record: &StringRecord) -> u64 {
+    let Some(position) = record.position() else { return 0 };
+    let from = usize::try_from(position.byte()).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+    let empty = from.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).filter(|byte| **byte == b'\n');
+    empty.fold(position.line(), |line, _| line + 1)
 }
 
 fn of_targets(
@@ -148,6 +154,11 @@ fn of_targets(
     Ok((Targets::Numbers(numbers.map_err(|error| wrong(error.to_string()))?), None))
 }
 
+/// Whether a field is neither a number nor one that is missing or not finite.
+fn is_word(field: &str) -> bool {
+    !field.is_empty() && field.parse::<f32>().is_err()
+}
+
 fn number(field: &str) -> Option<f32> {
     field.parse::<f32>().ok().filter(|value| value.is_finite())
 }
@@ -173,6 +184,18 @@ mod tests {
         assert!(matches!(&data.targets, Targets::Numbers(numbers) if numbers.shape() == [2, 2]));
         let data = decode("t", b"1,2,cat\n3,4,dog\n", None).unwrap();
         assert_eq!(data.len(), 2);
+    }
+
+    #[test]
+    fn a_first_line_of_names_is_told_from_a_row() {
+        let rows = |text: &[u8], target| decode("t", text, target).unwrap().len();
+        assert_eq!(rows(b"1,2,cat\n3,4,dog\n", Some("2")), 2);
+        assert_eq!(rows(b"cat,1,2\ndog,3,4\n", Some("0")), 2);
+        assert_eq!(rows(b"kind,a,b\ndog,3,4\ncat,1,2\n", Some("kind")), 2);
+        let told = |text: &[u8]| decode("t", text, None).unwrap_err().to_string();
+        assert_eq!(told(b"1,,0\n1,2,0\n"), "t: line 1, column 1: \"\" found, expected a number");
+        assert_eq!(told(b"nan,1,0\n1,2,0\n"), "t: line 1, column 0: \"nan\" found, expected a number");
+        assert_eq!(told(b"a,b\n\n1,2\n\nx,3\n"), "t: line 5, column 0: \"x\" found, expected a number");
     }
 
     #[test]

@@ -59,6 +59,10 @@ fn entries(bytes: &[u8]) -> Result<HashMap<String, Entry>, String> {
     }
     let broken = |error: &dyn std::fmt::Display| format!("it is no whole ZIP archive: {error}");
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| broken(&error))?;
+    // Else many names of one place would be read as often.
+    if archive.has_overlapping_files().map_err(|error| broken(&error))? {
+        return Err("files in it lie over each other: it is damaged, or made to be slow to read".to_owned());
+    }
     let mut entries = HashMap::new();
     for index in 0..archive.len() {
         let (name, entry) = entry(&mut archive, index, bytes.len())?;
