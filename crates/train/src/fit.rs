@@ -11,7 +11,7 @@ use pellucid_data::{Dataset, Rows, Scaling, Source, Targets, open, split};
 use pellucid_graph::{Dim, ElementType, Graph, Value, display_shape};
 
 use crate::pictures::Asked;
-use crate::settings::{LossName, Settings};
+use crate::settings::{ClassWeights, LossName, Settings};
 
 /// What is trained, on what.
 pub(crate) struct Fitted {
@@ -80,21 +80,18 @@ pub(crate) fn fit(model: &Model, settings: &Settings) -> Result<Fitted, Error> {
         skip_broken: settings.data.skip_broken,
     })?;
     notes.extend(opened.notes);
-    let mut whole = opened.train;
-    let mut test = opened.test;
-    if let Some(rows) = settings.data.rows.filter(|rows| *rows < whole.len()) {
-        let share = 1.0 - rows as f64 / whole.len() as f64;
-        let kept = split(&whole, share, settings.seed ^ 0x0f0f).train;
-        whole = whole.subset(&kept);
+    let (mut whole, mut test) = (opened.train, opened.test);
+    for data in [Some(&mut whole), test.as_mut()].into_iter().flatten() {
+        notes.extend(by_name(model, data)?);
     }
-    let (mut train, mut validation) = (whole.clone(), None);
-    if settings.data.validation > 0.0 {
-        let parts = split(&whole, settings.data.validation, settings.seed);
-        if !parts.held_out.is_empty() && !parts.train.is_empty() {
-            train = whole.subset(&parts.train);
-            validation = Some(whole.subset(&parts.held_out));
-        }
+    let scored = score::find(&graph, settings.output.as_deref())?;
+    let outputs = scored.classes.unwrap_or(1);
+    let loss = loss(model, settings, &whole, outputs)?;
+    for data in std::iter::once(&whole).chain(&test) {
+        require_classes(model, data, outputs)?;
     }
+    meaningful(settings, &whole, loss)?;
+    let (mut train, mut validation) = parts(settings, whole)?;
     let mut description = model.description().clone();
     let stored = match &train.rows {
         Rows::Floats(_) => None,
@@ -107,9 +104,6 @@ pub(crate) fn fit(model: &Model, settings: &Settings) -> Result<Fitted, Error> {
     }
     let (shape, sizes) = sizes(&input, &train)?;
     let rows = wanted.first().and_then(Dim::as_symbol).map(ToOwned::to_owned);
-    let scored = score::find(&graph, settings.output.as_deref())?;
-    let outputs = scored.classes.unwrap_or(1);
-    let loss = loss(model, settings, &train, outputs)?;
     if description.labels.is_none()
         && let Some(labels) = &train.labels
     {
@@ -130,6 +124,31 @@ pub(crate) fn fit(model: &Model, settings: &Settings) -> Result<Fitted, Error> {
         description,
         notes,
     })
+}
+
+/// The rows to learn from and those held out, of as many as are asked for.
+fn parts(settings: &Settings, mut whole: Dataset) -> Result<(Dataset, Option<Dataset>), Error> {
+    if let Some(rows) = settings.data.rows.filter(|rows| *rows < whole.len()) {
+        let share = 1.0 - rows as f64 / whole.len() as f64;
+        let kept = split(&whole, share, settings.seed ^ 0x0f0f).train;
+        whole = whole.subset(&kept);
+    }
+    if settings.data.validation > 0.0 {
+        let parts = split(&whole, settings.data.validation, settings.seed);
+        if !parts.held_out.is_empty() && !parts.train.is_empty() {
+            return Ok((whole.subset(&parts.train), Some(whole.subset(&parts.held_out))));
+        }
+    }
+    if settings.patience.is_some() {
+        return Err(Error::Setting {
+            name: "patience".to_owned(),
+            problem: format!(
+                "none of {} rows are held out, so that no epoch is better than another: say how many by data.validation",
+                whole.len()
+            ),
+        });
+    }
+    Ok((whole, None))
 }
 
 /// Says how rows become the input's numbers, of each part alike; the preparation of pictures is given back.
@@ -263,16 +282,79 @@ fn loss(model: &Model, settings: &Settings, data: &Dataset, outputs: usize) -> R
             },
         });
     }
-    if let Targets::Classes(classes) = &data.targets {
-        let outside = |class: &i64| usize::try_from(*class).map_or(true, |class| class >= outputs);
-        if let Some(row) = classes.iter().position(outside) {
-            return Err(wrong(format!(
-                "row {row} is of class {}, and {} has {outputs} classes, 0 to {}",
-                classes[row],
+    Ok(loss)
+}
+
+/// Refuses rows of a class that the model does not have.
+fn require_classes(model: &Model, data: &Dataset, outputs: usize) -> Result<(), Error> {
+    let Targets::Classes(classes) = &data.targets else { return Ok(()) };
+    let outside = |class: &i64| usize::try_from(*class).map_or(true, |class| class >= outputs);
+    let Some(row) = classes.iter().position(outside) else { return Ok(()) };
+    Err(Error::Input {
+        place: data.name.clone(),
+        problem: format!(
+            "row {row} is of class {}, and {} has {outputs} classes, 0 to {}",
+            classes[row],
+            model.name(),
+            outputs - 1
+        ),
+    })
+}
+
+/// Gives classes the model's numbers, where both sides have names; what was done is told.
+fn by_name(model: &Model, data: &mut Dataset) -> Result<Option<String>, Error> {
+    let (Some(named), Some(labels)) = (&data.labels, model.labels()) else { return Ok(None) };
+    if named.iter().map(String::as_str).eq(labels.iter()) {
+        return Ok(None);
+    }
+    let places = named.iter().map(|name| {
+        let place = labels.find(name).map_err(|error| Error::Input {
+            place: data.name.clone(),
+            problem: format!(
+                "its class {name:?} is none of {}'s: {error}; rename the class, or give the model a new last layer with \
+                 --head {}",
                 model.name(),
-                outputs - 1
-            )));
+                named.len()
+            ),
+        })?;
+        Ok(i64::try_from(place).unwrap_or(i64::MAX))
+    });
+    let places = places.collect::<Result<Vec<i64>, Error>>()?;
+    if let Targets::Classes(classes) = &mut data.targets {
+        for class in classes {
+            *class = usize::try_from(*class).ok().and_then(|class| places.get(class)).copied().unwrap_or(-1);
         }
     }
-    Ok(loss)
+    data.labels = Some(labels.iter().map(ToOwned::to_owned).collect());
+    Ok(Some(format!("classes of {} were matched to those of {} by their names", data.name, model.name())))
+}
+
+/// Refuses settings that would change nothing.
+fn meaningful(settings: &Settings, data: &Dataset, loss: LossName) -> Result<(), Error> {
+    let wrong = |name: &str, problem: String| Err(Error::Setting { name: name.to_owned(), problem });
+    if settings.smoothing > 0.0 && loss != LossName::CrossEntropy {
+        return wrong("smoothing", "it is of classes, and the targets are numbers: leave it out".to_owned());
+    }
+    if settings.class_weights.is_some() && matches!(loss, LossName::Mse | LossName::Huber) {
+        return wrong("class_weights", "the targets are no classes: leave it out".to_owned());
+    }
+    if matches!(settings.class_weights, Some(ClassWeights::Named(_))) && loss != LossName::CrossEntropy {
+        return wrong("class_weights", "\"balanced\" is of classes; give a factor for each label".to_owned());
+    }
+    let (Rows::Floats(_), true) = (&data.rows, settings.augment().changes_rows()) else { return Ok(()) };
+    match data.shape[..] {
+        [channels, _, last] if channels <= 4 || last > 4 => Ok(()),
+        [_, _, channels] => wrong(
+            "augment",
+            format!(
+                "rows of numbers {:?} seem to have their {channels} channels last, and numbers are changed channels first: give \
+                 pictures as bytes",
+                data.shape
+            ),
+        ),
+        _ => wrong(
+            "augment",
+            format!("rows of numbers {:?} are no pictures, [channels, height, width]", data.shape),
+        ),
+    }
 }

@@ -16,7 +16,7 @@ pub struct Headed {
 
 /// Puts a fresh linear layer of `outputs` outputs in place of the last one: weights and biases uniform within ±1/√inputs,
 /// as PyTorch's `Linear` begins, drawn by `seed`. `output` names the output that is meant; the first without it. Names of
-/// the classes go where they are no longer as many.
+/// the old classes go.
 ///
 /// # Errors
 /// Models whose last linear layer cannot be told; numbers outside their range.
@@ -40,8 +40,7 @@ pub fn headed(model: &Model, output: Option<&str>, outputs: usize, seed: u64) ->
     let mut graph = with_head(model.graph(), &old, &weight, &bias)?;
     let mut description = model.description().clone();
     let mut lost = "";
-    if description.labels.as_ref().is_some_and(|labels| labels.len() != outputs) {
-        description.labels = None;
+    if description.labels.take().is_some() {
         lost = "; names of the old classes are left out";
     }
     for key in model.description().to_metadata().keys() {

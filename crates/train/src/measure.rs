@@ -16,12 +16,14 @@ pub struct Measured {
     pub answers: u64,
     /// Rows.
     pub rows: u64,
+    /// What `loss` is a sum over: rows, or numbers of rows.
+    pub terms: u64,
 }
 
 impl Measured {
-    /// Mean loss of a row.
+    /// Mean loss of a row, or of a number where rows have several.
     pub fn mean_loss(&self) -> f64 {
-        self.loss / self.rows.max(1) as f64
+        self.loss / self.terms.max(1) as f64
     }
 
     /// Share of right answers, where there are any to count.
@@ -29,18 +31,22 @@ impl Measured {
         (self.answers > 0).then(|| self.right as f64 / self.answers as f64)
     }
 
-    /// Adds the rows of a batch, whose predictions are `[rows, outputs]`. `delta` is that of Huber's loss.
-    pub(crate) fn add(&mut self, predictions: &[f32], targets: &BatchTargets, loss: LossName, delta: f64) {
-        let rows = match targets {
-            BatchTargets::Classes(classes) => classes.len(),
-            BatchTargets::Numbers(_) => predictions.len(),
-        };
+    /// Adds a batch of `rows`, whose predictions are `[rows, outputs]`. `delta` is that of Huber's loss.
+    pub(crate) fn add(
+        &mut self,
+        predictions: &[f32],
+        targets: &BatchTargets,
+        rows: usize,
+        loss: LossName,
+        delta: f64,
+    ) {
         let outputs = (predictions.len() / rows.max(1)).max(1);
+        self.rows += u64::try_from(rows).unwrap_or_default();
         match targets {
             BatchTargets::Classes(classes) => {
                 for (row, class) in predictions.chunks_exact(outputs).zip(classes) {
                     let class = usize::try_from(*class).unwrap_or(usize::MAX);
-                    self.rows += 1;
+                    self.terms += 1;
                     self.answers += 1;
                     self.right += u64::from(largest(row) == class);
                     self.loss += row.get(class).map_or(0.0, |logit| log_sum(row) - f64::from(*logit));
@@ -54,7 +60,7 @@ impl Measured {
         for (y, t) in predictions.iter().zip(numbers) {
             let (y, t) = (f64::from(*y), f64::from(*t));
             let d = y - t;
-            self.rows += 1;
+            self.terms += 1;
             self.loss += match loss {
                 LossName::BinaryCrossEntropy | LossName::CrossEntropy => {
                     self.answers += 1;
@@ -110,16 +116,17 @@ mod tests {
     #[test]
     fn losses_are_those_of_the_formulas() {
         let mut found = Measured::default();
-        found.add(&[1.0, 3.0, 2.0, 0.0], &BatchTargets::Classes(vec![1, 1]), LossName::CrossEntropy, 1.0);
+        found.add(&[1.0, 3.0, 2.0, 0.0], &BatchTargets::Classes(vec![1, 1]), 2, LossName::CrossEntropy, 1.0);
         let wanted = (1.0 + (-2f64).exp()).ln() + (1.0 + 2f64.exp()).ln();
         assert!((found.loss - wanted).abs() < 1e-12);
         assert_eq!((found.right, found.rows), (1, 2));
         let mut found = Measured::default();
-        found.add(&[2.0, -1.0], &BatchTargets::Numbers(vec![1.0, 1.0]), LossName::BinaryCrossEntropy, 1.0);
+        found.add(&[2.0, -1.0], &BatchTargets::Numbers(vec![1.0, 1.0]), 1, LossName::BinaryCrossEntropy, 1.0);
         let wanted = (1.0 + (-2f64).exp()).ln() + (1.0 + 1f64.exp()).ln();
         assert!((found.loss - wanted).abs() < 1e-12 && found.right == 1);
+        assert_eq!((found.rows, found.terms, found.answers), (1, 2, 2));
         let mut found = Measured::default();
-        found.add(&[0.5, 3.0], &BatchTargets::Numbers(vec![0.0, 0.0]), LossName::Huber, 1.0);
+        found.add(&[0.5, 3.0], &BatchTargets::Numbers(vec![0.0, 0.0]), 2, LossName::Huber, 1.0);
         assert!((found.loss - (0.125 + 2.5)).abs() < 1e-12 && found.accuracy().is_none());
         let shares = BatchTargets::Numbers(vec![0.2, 0.8, 0.9, 0.1]);
         assert_eq!(right(&[0.0, 1.0, 0.0, 1.0], &shares, 2), 1);

@@ -16,7 +16,7 @@ use pellucid_data::batches::BatchTargets;
 use pellucid_data::random::Stream;
 use pellucid_data::{Batches, Dataset, Plan};
 use pellucid_graph::Dim;
-use pellucid_runtime::{Kernels, Options, Session, open};
+use pellucid_runtime::{Engine, Kernels, Options, Session, open};
 
 use crate::checkpoint::{Checkpoint, Counts, Epoch, FILE, sweep, write_atomically};
 use crate::fit::{Fitted, fit};
@@ -108,8 +108,8 @@ pub fn resume(folder: &Path, limits: &Limits, watcher: &dyn Watcher) -> Result<O
     {
         return Err(Error::Input {
             place: folder.display().to_string(),
-            problem: "settings, data or start.onnx are others than those of the checkpoint: the run cannot go on to the \
-                      same end; put them back, or start another run"
+            problem: "settings, data, engine or start.onnx are others than those of the checkpoint: the run cannot go on \
+                      to the same end; put them back, or start another run"
                 .to_owned(),
         });
     }
@@ -133,7 +133,8 @@ struct Run<'a> {
     per_epoch: u64,
     train: Arc<Dataset>,
     threads: usize,
-    /// What settings, data and model are, in one hash.
+    engine: Engine,
+    /// What settings, data, engine and model are, in one hash.
     identity: String,
 }
 
@@ -172,7 +173,11 @@ impl<'a> Run<'a> {
         }
         require_memory(batch, &fitted.shape)?;
         let bound = fitted.graph.bind(&sizes)?;
-        let config = settings.config(fitted.loss, &fitted.train.by_class());
+        let mut by_class = fitted.train.by_class();
+        if fitted.loss == LossName::CrossEntropy {
+            by_class.resize(fitted.outputs, 0);
+        }
+        let config = settings.config(fitted.loss, &by_class);
         let step = training_step(&bound, &config)?;
         let options = Options {
             engine: limits.engine,
@@ -201,6 +206,7 @@ impl<'a> Run<'a> {
             batch,
             per_epoch,
             threads,
+            engine: limits.engine,
             identity: String::new(),
         };
         run.identity = run.identify()?;
@@ -289,7 +295,8 @@ impl<'a> Run<'a> {
                 learning_rate: place.last_rate,
                 left: this / here as f64 * all.saturating_sub(done) as f64,
             });
-            if self.watcher.is_cancelled() {
+            // After an epoch's last step it is closed first, so that a run that goes on is the same.
+            if self.watcher.is_cancelled() && done % self.per_epoch != 0 {
                 return Ok(Ended::Cancelled);
             }
             let by_steps = self.settings.checkpoint_steps.is_some_and(|every| done % every == 0);
@@ -301,7 +308,8 @@ impl<'a> Run<'a> {
             }
         }
         self.close_epoch(place, epoch, began, before)?;
-        Ok(Ended::Whole)
+        let goes_on = place.counts.step < self.steps() && !self.is_settled(place);
+        Ok(if goes_on && self.watcher.is_cancelled() { Ended::Cancelled } else { Ended::Whole })
     }
 
     fn one_step(&self, place: &mut Place, batch: pellucid_data::Batch) -> Result<(), Error> {
@@ -337,7 +345,8 @@ impl<'a> Run<'a> {
         let loss = number();
         let predictions = results.next().map(|array| array.to_f32()).unwrap_or_default();
         let norm = results.next().map_or(f64::NAN, |array| array.to_f64().sum());
-        if !loss.is_finite() {
+        // Derivatives that are no numbers make weights of none.
+        if !loss.is_finite() || !norm.is_finite() {
             return Err(Error::Setting {
                 name: "the run diverged".to_owned(),
                 problem: watch::not_a_number(self.settings, place.counts.step, rate, &place.losses),
@@ -424,6 +433,7 @@ impl<'a> Run<'a> {
         (counts.loss_bits, counts.rows, counts.right) = (0, 0, 0);
         let better = row
             .validation_loss
+            .filter(|loss| loss.is_finite())
             .is_some_and(|loss| counts.best_bits.is_none_or(|best| loss < f64::from_bits(best)));
         if better {
             counts.best_bits = row.validation_loss.map(f64::to_bits);

@@ -89,7 +89,7 @@ impl Schedule {
                 let between =
                     |from: f64, to: f64, part: f64| to + (from - to) / 2.0 * (1.0 + (PI * part).cos());
                 let at = step as f64;
-                if at <= turn {
+                if turn > 0.0 && at <= turn {
                     between(1.0 / self.div, 1.0, at / turn)
                 } else {
                     between(1.0, 1.0 / (self.div * self.final_div), (at - turn) / (end - turn))
@@ -113,6 +113,15 @@ fn whole(steps: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_rate_of_a_short_cycle_is_a_number() {
+        for (rise, steps) in [(0.5, 1), (0.25, 3), (0.1, 9), (0.3, 1), (0.3, 2), (0.9, 1)] {
+            let schedule = Schedule { shape: Shape::OneCycle, rise, ..Schedule::default() };
+            let rates: Vec<f64> = (0..steps).map(|step| schedule.factor(step, steps)).collect();
+            assert!(rates.iter().all(|rate| rate.is_finite() && *rate > 0.0), "{rise}, {steps}: {rates:?}");
+        }
+    }
 
     /// PyTorch's schedulers step by step: `goldens/training/references.py`.
     #[test]

@@ -378,6 +378,10 @@ impl Settings {
             "schedule.rise",
             "a share above 0, below 1",
         )?;
+        let from_0_to_1 = |value: f64| (0.0..=1.0).contains(&value);
+        require(from_0_to_1(self.schedule.warm_up_from), "schedule.warm_up_from", "a part between 0 and 1")?;
+        require(from_0_to_1(self.schedule.last), "schedule.last", "a part between 0 and 1")?;
+        require(positive(self.schedule.factor), "schedule.factor", "a number above 0")?;
         require(positive(self.schedule.div), "schedule.div", "a number above 0")?;
         require(positive(self.schedule.final_div), "schedule.final_div", "a number above 0")?;
         require((0.0..=1.0).contains(&self.augment.erase), "augment.erase", "a chance between 0 and 1")?;

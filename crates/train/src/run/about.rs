@@ -2,14 +2,13 @@
 
 use pellucid::Error;
 use pellucid::preprocessing::ImageInput;
-use pellucid_compile::training::Role;
 use pellucid_data::Dataset;
 use pellucid_graph::Tensor;
 use sha2::{Digest, Sha256};
 
 use super::Run;
 use crate::checkpoint::{hex, write_atomically};
-use crate::record::RUN;
+use crate::record::{RUN, START};
 use crate::watch;
 
 impl Run<'_> {
@@ -21,7 +20,7 @@ impl Run<'_> {
             .and_then(|_| self.fitted.description.preprocessing.get(&self.fitted.input))
     }
 
-    /// One hash of settings, data and model. How often checkpoints are written changes nothing.
+    /// One hash of settings, data, engine and the model's file. How often checkpoints are written changes nothing.
     pub(super) fn identify(&self) -> Result<String, Error> {
         let mut settings = self.settings.clone();
         settings.checkpoint_seconds = 60.0;
@@ -30,10 +29,9 @@ impl Run<'_> {
         hash.update(settings.to_toml()?);
         hash.update(&self.fitted.train.hash);
         hash.update(serde_json::to_string(&self.preparation()).unwrap_or_default());
-        for carried in self.step.state.iter().filter(|carried| carried.role == Role::Model) {
-            hash.update(&carried.input);
-            hash.update(carried.start.bytes());
-        }
+        hash.update(self.engine.name());
+        let start = self.folder.join(START);
+        hash.update(std::fs::read(&start).map_err(|source| Error::Read { path: start, source })?);
         Ok(hex(&hash.finalize()))
     }
 

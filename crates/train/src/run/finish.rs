@@ -41,7 +41,7 @@ impl Run<'_> {
                 results.first().map(|array| array.to_f32().iter().copied().collect()).unwrap_or_default();
             let outputs = self.fitted.outputs;
             let kept = found.get(..batch.len * outputs).unwrap_or(&found);
-            measured.add(kept, &batch.targets, self.fitted.loss, self.settings.delta);
+            measured.add(kept, &batch.targets, batch.len, self.fitted.loss, self.settings.delta);
         }
         Ok(measured)
     }
