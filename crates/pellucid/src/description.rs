@@ -1,7 +1,7 @@
 //! What a model's file says, or a TOML file beside it, of how to use it: preprocessing, labels, meaning of outputs.
 //!
 //! Metadata keys are `pellucid.preprocessing`, `pellucid.labels` and `pellucid.outputs`, in JSON; `resnet.toml` beside
-//! `resnet.onnx` has the tables and keys of the same names and wins, key by key.
+//! `resnet.onnx` has the same names and wins: the labels, an output's entry, an input's table, each as a whole.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -134,8 +134,18 @@ impl Description {
                         ),
                     ));
                 }
-                let folder = path.parent().unwrap_or(Path::new(""));
-                self.labels = Some(Arc::new(Labels::read(&folder.join(name))?));
+                let folder =
+                    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+                let labels = folder.join(&name);
+                let inside = labels.canonicalize().ok().zip(folder.canonicalize().ok());
+                if inside.is_some_and(|(labels, folder)| !labels.starts_with(folder)) {
+                    let problem = format!(
+                        "labels: {:?} leads out of the folder, expected a file in it",
+                        name.display().to_string()
+                    );
+                    return Err(Error::description(place, problem));
+                }
+                self.labels = Some(Arc::new(Labels::read(&labels)?));
             }
             None => {}
         }
@@ -256,6 +266,17 @@ mod tests {
             told("labels = \"/etc/passwd\""),
             "m.toml: labels: \"/etc/passwd\" found, expected a file in the same folder"
         );
+        #[cfg(unix)]
+        {
+            let elsewhere = tempfile::tempdir().unwrap();
+            std::fs::write(elsewhere.path().join("secret"), "a\nb\n").unwrap();
+            std::os::unix::fs::symlink(elsewhere.path().join("secret"), folder.path().join("link.txt"))
+                .unwrap();
+            assert_eq!(
+                told("labels = \"link.txt\""),
+                "m.toml: labels: \"link.txt\" leads out of the folder, expected a file in it"
+            );
+        }
         let error = told("\n[preprocessing.x]\nsize = 3\n");
         assert!(
             error.starts_with("m.toml, line 3: unknown field `size`, expected one of `layout`"),

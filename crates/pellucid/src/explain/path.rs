@@ -120,7 +120,7 @@ impl Path<'_> {
     fn evaluate(&self, evaluator: &mut Evaluator<'_>, positions: &[f64]) -> Result<Vec<Vec<Point>>, Error> {
         let differences = if self.how.compared { self.differences() } else { Vec::new() };
         let mut points: Vec<Vec<Point>> = self.aims.iter().map(|_| Vec::new()).collect();
-        // Points are turned into rows a batch at a time, so that memory does not grow with their number.
+        // Points are turned into rows a batch at a time: of each, only what it gives is held.
         for some in positions.chunks(evaluator.wave().max(1)) {
             let aims: Vec<Vec<Aim>> = self.aims.iter().map(|aim| vec![*aim; some.len()]).collect();
             let mut rows = self.at(some)?;
@@ -499,7 +499,7 @@ fn standing(points: &[Point], last: usize, panels: &[Panel], tolerance: f64, com
     // Where the score is nearly that of the baseline, a gap is small against the values instead.
     let least = 1e-3 * fine.norm();
     let closed = !complete || gap <= tolerance * difference.abs().max(least);
-    Standing { error, finished: (error <= allowed && closed) || allowed <= 0.0, fine }
+    Standing { error, finished: error <= allowed && closed, fine }
 }
 
 fn panel_of(points: &[Vec<Point>], left: usize, middle: usize, right: usize, width: f64) -> Panel {

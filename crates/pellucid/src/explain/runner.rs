@@ -31,9 +31,13 @@ const AHEAD: usize = 4;
 pub(crate) struct Runner<'p> {
     /// Computes one batch at a time with every thread.
     session: Box<dyn Session>,
-    /// Compute a batch each at the same time, with one thread each: operators do not all use every thread. Empty where
-    /// one batch runs at a time.
+    /// Compute a batch each at the same time, with one thread each: operators do not all use every thread. Opened once
+    /// there are so many batches.
     side_by_side: Vec<Box<dyn Session>>,
+    /// How many of them there may be; 1 where one batch runs at a time.
+    threads: usize,
+    graph: Graph,
+    alone: EngineOptions,
     batch: usize,
     fixed: Option<usize>,
     progress: &'p dyn Progress,
@@ -70,19 +74,25 @@ impl<'p> Runner<'p> {
         let threads =
             limits.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let alone = EngineOptions { threads: Some(1), ..limits.engine_options() };
-        let mut side_by_side = Vec::new();
-        if threads > 1 && limits.memory.is_none() {
-            for _ in 0..threads {
-                side_by_side.push(open(graph, &alone)?);
-            }
-        }
-        Ok(Self { session, side_by_side, batch, fixed, progress, evaluations: 0, backwards: 0, expected: 0 })
+        Ok(Self {
+            session,
+            side_by_side: Vec::new(),
+            threads: if limits.memory.is_none() { threads.max(1) } else { 1 },
+            graph: graph.clone(),
+            alone,
+            batch,
+            fixed,
+            progress,
+            evaluations: 0,
+            backwards: 0,
+            expected: 0,
+        })
     }
 
     /// Rows that are worth preparing at once: some batches for each thread, so that none waits for another after each.
     pub(crate) fn wave(&self) -> usize {
-        match self.side_by_side.len() {
-            0 => self.batch,
+        match self.threads {
+            1 => self.batch,
             threads => self.batch * threads * AHEAD,
         }
     }
@@ -147,7 +157,7 @@ impl<'p> Runner<'p> {
     fn batches(&mut self, count: usize, work: &Work<'_>) -> Result<Vec<Vec<Array>>, Error> {
         let batches: Vec<Range<usize>> =
             (0..count).step_by(self.batch).map(|start| start..count.min(start + self.batch)).collect();
-        if batches.len() > 1 && !self.side_by_side.is_empty() {
+        if batches.len() > 1 && self.threads > 1 {
             return self.at_the_same_time(&batches, work);
         }
         let mut parts: Vec<Vec<Array>> = Vec::new();
@@ -191,7 +201,10 @@ impl<'p> Runner<'p> {
         batches: &[Range<usize>],
         work: &Work<'_>,
     ) -> Result<Vec<Vec<Array>>, Error> {
-        let sessions = std::mem::take(&mut self.side_by_side);
+        let mut sessions = std::mem::take(&mut self.side_by_side);
+        while sessions.len() < self.threads.min(batches.len()) {
+            sessions.push(open(&self.graph, &self.alone)?);
+        }
         let next = AtomicUsize::new(0);
         let (sender, receiver) = mpsc::channel();
         let mut found: BTreeMap<usize, Result<Vec<Array>, Error>> = BTreeMap::new();

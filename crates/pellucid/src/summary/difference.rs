@@ -225,12 +225,20 @@ fn moved(before: &Weight<'_>, after: &Weight<'_>, matching: Matching) -> Moved {
     let channels = if shape.len() >= 2 { shape[axis] } else { 0 };
     let inner: usize = shape.get(axis + 1..).map_or(1, |sizes| sizes.iter().product::<usize>().max(1));
     let mut by_channel = vec![(0f64, 0f64); channels];
+    // As the files hold them: numbers of 64 bits may be the same in 32.
+    let stored = before.tensor.element().size();
+    let alike = before.tensor.element() == after.tensor.element();
+    let bytes = [before.tensor.bytes(), after.tensor.bytes()];
+    let differ = |at: usize, (a, b): (f32, f32)| {
+        let [old, new] = bytes.map(|bytes| bytes.get(at * stored..(at + 1) * stored));
+        if alike { old != new } else { a.to_bits() != b.to_bits() }
+    };
     let mut sums = Sums::default();
     for start in (0..count).step_by(PIECE) {
         let length = PIECE.min(count - start);
         let (old, new) = (part(before.tensor, start, length), part(after.tensor, start, length));
         for (at, (a, b)) in (start..).zip(old.into_iter().zip(new)) {
-            sums.changed += u64::from(a.to_bits() != b.to_bits());
+            sums.changed += u64::from(differ(at, (a, b)));
             let (a, b) = (f64::from(a), f64::from(b));
             let apart = (b - a).abs();
             sums.change += apart * apart;
@@ -322,8 +330,9 @@ fn words(found: &Difference) -> Vec<String> {
         words.push(format!("{still} of {total} weights are the same, bit for bit: frozen, or never reached"));
     }
     let trained = found.weights.iter().filter(|weight| weight.changed > 0.0);
-    let mut ranked: Vec<&Moved> =
-        trained.filter(|weight| !weight.role.is_statistic() && weight.relative.is_some()).collect();
+    let mut ranked: Vec<&Moved> = trained
+        .filter(|weight| !weight.role.is_statistic() && weight.relative.is_some_and(f64::is_finite))
+        .collect();
     ranked.sort_by(|a, b| b.relative.unwrap_or(0.0).total_cmp(&a.relative.unwrap_or(0.0)));
     if let Some(most) = ranked.first() {
         words.push(format!(

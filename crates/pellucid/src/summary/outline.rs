@@ -133,6 +133,17 @@ impl Outline {
     }
 }
 
+/// Most characters of a module's name: every module within has it again.
+const CHARACTERS: usize = 120;
+
+/// A part of a name as it is shown.
+fn shortened(part: &str) -> String {
+    match part.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{}…", &part[..end]),
+        None => part.to_owned(),
+    }
+}
+
 /// Every module by its path, from the one that holds all.
 fn modules(layers: &[Layer], places: &[Place]) -> Vec<Module> {
     let mut modules = vec![Module::default()];
@@ -146,8 +157,9 @@ fn modules(layers: &[Layer], places: &[Place]) -> Vec<Module> {
             let at = chain.last().copied().unwrap_or(0);
             let next = *known.entry((at, part)).or_insert_with(|| {
                 let above = &modules[at].name;
-                let name = if above.is_empty() { part.to_owned() } else { format!("{above}.{part}") };
-                modules.push(Module { name, label: part.to_owned(), items: Vec::new() });
+                let label = shortened(part);
+                let name = if above.is_empty() { label.clone() } else { format!("{above}.{label}") };
+                modules.push(Module { name, label, items: Vec::new() });
                 let new = modules.len() - 1;
                 modules[at].items.push(Item::Module(new));
                 new
