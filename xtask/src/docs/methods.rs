@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use pellucid::methods::{self, COMMON, Definition, Form, Parameter, ParameterKind};
+use pellucid_compile::rules::{kind_names, rule_names};
 
 use super::{COMMAND, cell};
 
@@ -15,10 +16,13 @@ pub(super) fn document() -> String {
          `f` is the score that is explained: the target's logit, or, where the network ends in a softmax, what goes into \
          it. `x` is the input, `x′` the baseline, `dy` and `dx` the signals at an operator's output and input.\n\n\
          A claim is an axiom that the method satisfies: *completeness*: the values sum to score − baseline score, up to \
-         the quadrature error, or in expectation over what is drawn; *linearity*: the attribution of a·f + b·g is that of f times a plus that of g times b; \
+         the quadrature error; *linearity*: the attribution of a·f + b·g is that of f times a plus that of g times b; \
          *implementation-invariance*: two graphs that compute the same function get the same attribution; *dummy*: an \
          input that the score does not depend on gets 0; *completeness-at-a-layer*: completeness of the values \
-         at a layer that everything passes; *full-completeness*: input-gradient × input and the terms of every bias sum to the score.\n\n\
+         at a layer that everything passes; *full-completeness*: input-gradient × input and the terms of every bias sum to the score; \
+         *completeness-in-expectation*: completeness in expectation over what is drawn; *conservation-without-biases*: in \
+         networks of linear operators, rectifiers, sums, concatenation and pooling without biases the values sum to the \
+         score as the stabilisers vanish.\n\n\
          | method | what it computes | form | claims |\n|---|---|---|---|\n"
     );
     for definition in &methods {
@@ -26,6 +30,7 @@ pub(super) fn document() -> String {
     }
     points(&mut text);
     layers(&mut text);
+    rules(&mut text);
     for definition in &methods {
         section(&mut text, definition);
     }
@@ -40,7 +45,8 @@ fn points(text: &mut String) {
          `--set points=path` over the straight path from the baseline, where a signal, or a signal × input, becomes a \
          signal × (input − baseline). So `gradient` with `points=path` is `integrated-gradients`, and with \
          `points=smooth` `smoothgrad`; on the host and in the file that `compile` writes. A method that has points of its \
-         own keeps them and refuses others.\n",
+         own keeps them and refuses others; layer-wise relevance propagation takes `smooth` only, since shares of a score \
+         are not multiplied by differences, and `deeplift`, which compares in one step, takes neither.\n",
     );
     table(text, COMMON);
 }
@@ -65,6 +71,25 @@ fn layers(text: &mut String) {
          `conductance` and `internal-influence` look at a layer by themselves, and `--layer` names it. A layer that the \
          score does not depend on is refused.\n",
     );
+}
+
+/// Files of rules for relevance, told once.
+fn rules(text: &mut String) {
+    text.push_str(
+        "\n## Rules of your own\n\nEvery method of layer-wise relevance propagation takes a file of rules, `--set rules=FILE`, \
+         that come before its own; of several that meet a node the first counts. A rule says where it applies (`layer`: a \
+         name, `*` and `?` standing for characters; `kind`; `depth`: how many layers lie before it, one number or the \
+         least and the most; `first = true`: the first layer), all of which must hold, and by `use` which rule it is:\n\n\
+         ```toml\n[[rule]]\nlayer = \"features.0*\"\nuse = \"z-box\"\nlow = [-2.1, -2.0, -1.8]\nhigh = [2.2, 2.4, 2.6]\n\n\
+         [[rule]]\nkind = \"convolution\"\ndepth = [0, 3]\nuse = \"gamma\"\ngamma = 0.5\n```\n\n\
+         | `use` | parameters besides `stabilizer` |\n|---|---|\n",
+    );
+    for (name, parameters) in rule_names() {
+        let parameters: Vec<String> = parameters.iter().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(text, "| `{name}` | {} |", parameters.join(", "));
+    }
+    let kinds: Vec<String> = kind_names().iter().map(|name| format!("`{name}`")).collect();
+    let _ = writeln!(text, "\nKinds are {}.", kinds.join(", "));
 }
 
 fn form(definition: &Definition) -> &'static str {
