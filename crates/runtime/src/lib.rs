@@ -108,18 +108,28 @@ impl Engine {
     }
 }
 
-/// When convolutions with fed weights, their derivatives, and chains of element-wise operators with sums by channel, which
-/// training steps are made of, are computed by kernels of this crate, between runs of the engine. Their results have other
-/// roundings than the engine's own; they depend on threads no more than those.
+/// What kernels of this crate compute, between runs of the engine: convolutions with fed weights, their derivatives, and
+/// chains of element-wise operators with sums by channel, which training steps are made of; on rten depthwise convolutions too,
+/// whatever their weights. Their results have other roundings than the engine's own; they depend on threads no more than those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kernels {
     /// The engine computes everything.
     #[default]
     Never,
+    /// Depthwise convolutions on rten, with chains of element-wise operators beside them; nothing in graphs without. A row has
+    /// the same bits in a batch of any size.
+    Depthwise,
     /// Where there is enough to compute for it to be faster.
     Worthwhile,
     /// Wherever they can, however little there is to compute.
     Always,
+}
+
+impl Kernels {
+    /// Whether they take derivatives for weights, which lowering then leaves as they are.
+    fn for_training(self) -> bool {
+        matches!(self, Self::Worthwhile | Self::Always)
+    }
 }
 
 /// How a session runs.

@@ -10,7 +10,7 @@ use crate::check::{self, Fed};
 use crate::cut::{Cut, Target, Wanted};
 use crate::error::RuntimeError;
 use crate::lower::Lowered;
-use crate::native::{Stages, Storage};
+use crate::native::{self, Stages, Storage};
 use crate::{Engine, Kernels, Options, Port, Session};
 
 /// An engine that loads graphs.
@@ -89,7 +89,7 @@ pub(crate) struct PlannedSession<B: Backend> {
     memory: Option<u64>,
     kernels: Kernels,
     storage: Storage,
-    /// The lowered graph; `None` where some node must know sizes, so that it is lowered anew for every binding.
+    /// The lowered graph; `None` where some node or kernel must know sizes, so that it is lowered anew for every binding.
     lowered: Option<Arc<Lowered>>,
     plans: Mutex<HashMap<Key, Arc<Loaded<B::Plan>>>>,
 }
@@ -111,7 +111,7 @@ const PLANS: usize = 64;
 impl<B: Backend> PlannedSession<B> {
     /// Lowers `graph` for `backend`.
     pub(crate) fn open(graph: &Graph, options: &Options, backend: B) -> Result<Self, RuntimeError> {
-        let lowered = B::lower(graph, options.kernels != Kernels::Never)?;
+        let lowered = B::lower(graph, options.kernels.for_training())?;
         let engine = B::ENGINE.name();
         if !lowered.refused.is_empty() {
             let nodes = [lowered.refused, lowered.waiting].concat();
@@ -121,6 +121,9 @@ impl<B: Backend> PlannedSession<B> {
             // No size is free that a run could bind.
             return Err(RuntimeError::Unsupported { engine, nodes: lowered.waiting });
         }
+        let waits = !lowered.waiting.is_empty()
+            || (!graph.symbols().is_empty()
+                && native::wait_for_sizes(&lowered.graph, options.kernels, B::ENGINE));
         Ok(Self {
             backend,
             graph: graph.clone(),
@@ -129,7 +132,7 @@ impl<B: Backend> PlannedSession<B> {
             memory: options.memory,
             kernels: options.kernels,
             storage: Storage::default(),
-            lowered: lowered.waiting.is_empty().then(|| Arc::new(lowered)),
+            lowered: (!waits).then(|| Arc::new(lowered)),
             plans: Mutex::default(),
         })
     }
@@ -139,7 +142,7 @@ impl<B: Backend> PlannedSession<B> {
         if let Some(lowered) = &self.lowered {
             return Ok(Arc::clone(lowered));
         }
-        let lowered = B::lower(&self.graph.bind(sizes)?, self.kernels != Kernels::Never)?;
+        let lowered = B::lower(&self.graph.bind(sizes)?, self.kernels.for_training())?;
         if lowered.refused.is_empty() && lowered.waiting.is_empty() {
             return Ok(Arc::new(lowered));
         }
@@ -167,7 +170,7 @@ impl<B: Backend> PlannedSession<B> {
             engine: B::ENGINE.name(),
             fed_weight: B::fed_weight,
         })?;
-        let stages = Stages::new(&cut, self.kernels, &self.storage)?;
+        let stages = Stages::new(&cut, self.kernels, B::ENGINE, &self.storage)?;
         let plan = Arc::new(Loaded { cut, plan: OnceLock::new(), stages, peaks: Mutex::default() });
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if plans.len() >= PLANS {

@@ -71,7 +71,7 @@ impl Limits {
             device: self.device,
             threads: self.threads,
             memory: self.memory,
-            kernels: Kernels::Never,
+            kernels: Kernels::Depthwise,
         }
     }
 }

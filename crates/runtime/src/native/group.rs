@@ -99,9 +99,21 @@ fn reaches(
     false
 }
 
+/// Sizes of numbers, and of what compares numbers, which a program holds as 0 and 1.
 fn shape_of(graph: &Graph, id: ValueId) -> Option<Vec<usize>> {
     let value = graph.value(id);
-    (value.element == Some(ElementType::F32)).then(|| value.static_shape()).flatten()
+    (is_number(graph, id) || compares(graph, id)).then(|| value.static_shape()).flatten()
+}
+
+fn is_number(graph: &Graph, id: ValueId) -> bool {
+    graph.value(id).element == Some(ElementType::F32)
+}
+
+fn compares(graph: &Graph, id: ValueId) -> bool {
+    let producer = graph.producer_of(id).map(|node| graph.node(node));
+    producer.is_some_and(|node| {
+        node.operator == "Equal" && node.input(0).is_some_and(|input| is_number(graph, input))
+    })
 }
 
 /// How a value stands in maps of `shape`.
@@ -131,7 +143,11 @@ fn channels(shape: &[usize], least: Least) -> Option<usize> {
 }
 
 /// The operation of a node of numbers.
-fn operation(node: &Node) -> Option<Operation> {
+fn operation(graph: &Graph, node: &Node) -> Option<Operation> {
+    let limit = |at: usize| {
+        let limit = node.input(at).and_then(|id| graph.constant(id)).filter(|limit| limit.len() == 1);
+        limit.and_then(|limit| limit.to_f32().first().copied())
+    };
     Some(match node.operator.as_str() {
         "Add" => Operation::Add,
         "Sub" => Operation::Sub,
@@ -144,6 +160,8 @@ fn operation(node: &Node) -> Option<Operation> {
         "Sqrt" => Operation::Sqrt,
         "Reciprocal" => Operation::Reciprocal,
         "Relu" => Operation::Relu,
+        "Clip" => Operation::Clip(limit(1)?, limit(2)?),
+        "Equal" => Operation::Equal,
         "HardSigmoid" => Operation::HardSigmoid(node.float("alpha", 0.2), node.float("beta", 0.5)),
         _ => return None,
     })
@@ -164,12 +182,18 @@ fn role(graph: &Graph, id: NodeId, shape: &[usize], least: Least) -> Option<(Ope
             let mean = node.operator == "ReduceMean";
             sums.then_some((if mean { Operation::Mean } else { Operation::Sum }, result))
         }
+        "Cast" => {
+            let as_number = is_number(graph, output)
+                && compares(graph, first)
+                && extent(graph, first, shape, least)? == result;
+            as_number.then_some((Operation::Same, result))
+        }
         "Reshape" | "Squeeze" | "Unsqueeze" => {
             let same = result == Extent::Channel && extent(graph, first, shape, least)? == Extent::Channel;
             same.then_some((Operation::Same, result))
         }
         _ => {
-            let operation = operation(node)?;
+            let operation = operation(graph, node)?;
             let extents: Vec<Extent> =
                 inputs.iter().map(|input| extent(graph, *input, shape, least)).collect::<Option<_>>()?;
             // A row of as many numbers as there are channels lies along the last axis, not along them.
@@ -237,7 +261,8 @@ fn finished(graph: &Graph, consumers: &[Vec<NodeId>], growing: &Growing, least: 
             | Operation::Mul
             | Operation::Div
             | Operation::Max
-            | Operation::Min => 2,
+            | Operation::Min
+            | Operation::Equal => 2,
             _ => 1,
         };
         let mut read = Vec::new();
@@ -264,8 +289,10 @@ fn finished(graph: &Graph, consumers: &[Vec<NodeId>], growing: &Growing, least: 
     }
     let reads =
         values.iter().any(|(extent, origin)| *extent == Extent::Full && matches!(origin, Origin::Input(_)));
+    // Engines give and take truth values as another type.
+    let numbers = inputs.iter().chain(&outputs).all(|id| is_number(graph, *id));
     let worth = (full >= 2 && length >= least.pair) || (full >= 1 && length >= least.alone);
-    if !reads || !worth || outputs.is_empty() {
+    if !reads || !worth || !numbers || outputs.is_empty() {
         return None;
     }
     let by_channel = values.iter().any(|(extent, _)| *extent == Extent::Channel);

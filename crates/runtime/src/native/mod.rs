@@ -1,9 +1,11 @@
-//! What an engine leaves to be gained in training steps, computed here between runs of the engine: convolutions whose
-//! weights are fed, their derivatives, and chains of element-wise operators with sums by channel.
+//! What an engine leaves to be gained, computed here between runs of the engine: convolutions whose weights are fed, their
+//! derivatives, depthwise convolutions on rten, and chains of element-wise operators with sums by channel.
 //!
 //! Engines take no operators from outside, so the graph is cut where a kernel stands: [`staged`] tells stretches of nodes
-//! that the engine runs from kernels, and `stage.rs` runs them in turn. Nothing here knows an engine.
+//! that the engine runs from kernels, and `stage.rs` runs them in turn. Of engines nothing is known here but what each is slow
+//! at.
 
+mod candidates;
 mod convolution;
 mod depthwise;
 mod group;
@@ -15,10 +17,11 @@ mod tile;
 
 use std::collections::BTreeSet;
 
-use pellucid_graph::{ElementType, Graph, Node, NodeId, ValueId};
+use pellucid_graph::{Graph, Node, NodeId, ValueId};
 
-use crate::Kernels;
-use planes::{Geometry, Sizes, of_input};
+use crate::{Engine, Kernels};
+use candidates::{Candidates, groups};
+use planes::{Geometry, Sizes};
 use program::Program;
 pub(crate) use stage::{Stages, Storage};
 
@@ -67,27 +70,38 @@ impl Least {
     fn of(when: Kernels) -> Option<Self> {
         match when {
             Kernels::Never => None,
+            // Whatever the number of rows, so that it has no say in a row's bits. One operator alone is not worth a cut.
+            Kernels::Depthwise => Some(Self { products: 1, pair: 1, alone: usize::MAX, plane: 8 }),
             Kernels::Worthwhile => Some(Self { products: 1 << 18, pair: 1 << 12, alone: 1 << 18, plane: 8 }),
             Kernels::Always => Some(Self { products: 1, pair: 1, alone: 1, plane: 1 }),
         }
     }
 }
 
-/// The kernels of a lowered graph, where sizes are known.
-fn kernels(graph: &Graph, when: Kernels) -> Vec<Kernel> {
+/// Whether kernels would compute some of a lowered graph once its sizes are known.
+pub(crate) fn wait_for_sizes(graph: &Graph, when: Kernels, engine: Engine) -> bool {
+    let depthwise = |node: &Node| {
+        matches!(node.operator.as_str(), "Conv" | "ConvTranspose")
+            && groups(node) > 1
+            && node
+                .input(1)
+                .and_then(|weights| graph.value(weights).shape.as_ref())
+                .is_some_and(|shape| shape.len() == 4 && shape[1].value() == Some(1))
+    };
+    when == Kernels::Depthwise
+        && engine == Engine::Rten
+        && graph.node_ids().any(|id| depthwise(graph.node(id)))
+}
+
+/// The kernels of a lowered graph, where sizes are known; `held` are inputs that are the same numbers in every run.
+fn kernels(graph: &Graph, held: &BTreeSet<ValueId>, when: Kernels, engine: Engine) -> Vec<Kernel> {
     let Some(least) = Least::of(when) else { return Vec::new() };
+    let candidates = Candidates { graph, held, when, engine, least };
     let mut kernels = Vec::new();
     let mut taken = BTreeSet::new();
     for id in graph.node_ids() {
         let node = graph.node(id);
-        let found = match node.operator.as_str() {
-            "Conv" => weight_derivative(graph, node, least)
-                .or_else(|| depthwise_weight_derivative(graph, node, least))
-                .or_else(|| convolution(graph, node, least)),
-            "ConvTranspose" => input_derivative(graph, node, least),
-            _ => None,
-        };
-        let Some((work, inputs)) = found else { continue };
+        let Some((work, inputs)) = candidates.work(node) else { continue };
         taken.insert(id);
         kernels.push((
             work,
@@ -95,6 +109,9 @@ fn kernels(graph: &Graph, when: Kernels) -> Vec<Kernel> {
             inputs,
             node.outputs.iter().flatten().copied().collect::<Vec<_>>(),
         ));
+    }
+    if when == Kernels::Depthwise && kernels.is_empty() {
+        return Vec::new();
     }
     for group in group::groups(graph, &taken, least) {
         kernels.push((Work::Program(group.program), group.nodes, group.inputs, group.outputs));
@@ -109,198 +126,12 @@ fn kernels(graph: &Graph, when: Kernels) -> Vec<Kernel> {
         .collect()
 }
 
-fn sizes(graph: &Graph, id: ValueId) -> Option<[usize; 4]> {
-    let value = graph.value(id);
-    (value.element == Some(ElementType::F32)).then(|| value.static_shape()).flatten()?.try_into().ok()
-}
-
-/// Strides, pads and kernel of a node over two axes, dilated by one.
-fn geometry(node: &Node, kernel: [usize; 2]) -> Option<Geometry> {
-    let pair = |name: &str, default: usize| match node.ints(name) {
-        None => Some([default; 2]),
-        Some(list) => <[i64; 2]>::try_from(list).ok().and_then(unsigned),
-    };
-    let pads = match node.ints("pads") {
-        None => [0; 4],
-        Some(list) => unsigned(<[i64; 4]>::try_from(list).ok()?)?,
-    };
-    let plain = pair("dilations", 1)? == [1, 1] && kernel.iter().all(|size| *size > 0);
-    let stride = pair("strides", 1).filter(|stride| stride.iter().all(|step| *step > 0))?;
-    let geometry = Geometry { kernel, stride, before: [pads[0], pads[1]], after: [pads[2], pads[3]] };
-    (plain && (0..2).all(|axis| geometry.before[axis] < kernel[axis]) && moderate(&geometry))
-        .then_some(geometry)
-}
-
-/// Longest stride: each has phases of its own, which are laid out apart.
-const LONGEST_STRIDE: usize = 64;
-
-fn moderate(geometry: &Geometry) -> bool {
-    geometry.stride.iter().all(|stride| (1..=LONGEST_STRIDE).contains(stride))
-}
-
-/// Whether a convolution's input of `channels` can be laid out.
-fn can_be_laid_out(geometry: &Geometry, channels: usize, space: [usize; 2], output: [usize; 2]) -> bool {
-    moderate(geometry) && of_input(geometry, Sizes { rows: 1, channels, space }, output).fits()
-}
-
-fn unsigned<const N: usize>(list: [i64; N]) -> Option<[usize; N]> {
-    let mut sizes = [0; N];
-    for (size, number) in sizes.iter_mut().zip(list) {
-        *size = usize::try_from(number).ok()?;
-    }
-    Some(sizes)
-}
-
-fn enough(least: Least, sizes: &[usize]) -> bool {
-    sizes.iter().try_fold(1usize, |all, size| all.checked_mul(*size)).is_some_and(|all| all >= least.products)
-}
-
-/// A convolution whose weights are no constant: an engine lays out constants once, which kernels here do in every run.
-fn convolution(graph: &Graph, node: &Node, least: Least) -> Option<(Work, Vec<ValueId>)> {
-    let (x, weights) = (node.input(0)?, node.input(1)?);
-    let ([rows, channels, high, wide], [outputs, inside, height, width]) =
-        (sizes(graph, x)?, sizes(graph, weights)?);
-    let [_, _, down, across] = sizes(graph, node.output(0)?)?;
-    let geometry = geometry(node, [height, width])?;
-    let work = match groups(node) {
-        1 if channels == inside => Work::Convolution(geometry),
-        count if is_depthwise(count, channels, outputs, inside) => Work::DepthwiseConvolution(geometry),
-        _ => return None,
-    };
-    let fits = graph.constant(weights).is_none()
-        && can_be_laid_out(&geometry, inside, [high, wide], [down, across])
-        && enough(least, &[rows, inside, outputs, height, width, down, across]);
-    let inputs = [x, weights].into_iter().chain(node.input(2)).collect();
-    fits.then_some((work, inputs))
-}
-
-/// Groups that a convolution's channels are split into; 0 where a file's number is none.
-fn groups(node: &Node) -> usize {
-    usize::try_from(node.int("group", 1)).unwrap_or(0)
-}
-
-/// Whether each channel is made of one by a kernel of its own.
-fn is_depthwise(groups: usize, channels: usize, outputs: usize, inside: usize) -> bool {
-    groups == channels && outputs == channels && inside == 1
-}
-
-fn input_derivative(graph: &Graph, node: &Node, least: Least) -> Option<(Work, Vec<ValueId>)> {
-    let (dy, weights) = (node.input(0)?, node.input(1)?);
-    let ([rows, channels, down, across], [outside, inside, height, width]) =
-        (sizes(graph, dy)?, sizes(graph, weights)?);
-    let input = Sizes::of(&sizes(graph, node.output(0)?)?)?;
-    let geometry = geometry(node, [height, width])?;
-    let work = match groups(node) {
-        1 => Work::InputDerivative(geometry, input),
-        count if is_depthwise(count, channels, input.channels, inside) => {
-            Work::DepthwiseInputDerivative(geometry, input)
-        }
-        _ => return None,
-    };
-    let fits = channels == outside
-        && node.input(2).is_none()
-        && graph.constant(weights).is_none()
-        && geometry.output(0, input.space[0]) == Some(down)
-        && geometry.output(1, input.space[1]) == Some(across)
-        && enough(least, &[rows, channels, inside, height, width, down, across]);
-    fits.then_some((work, vec![dy, weights]))
-}
-
-/// A convolution of an input's transpose with a signal's: the derivative for the weights of one whose strides are this one's
-/// dilations. What was cut off the input's end, no window of that one saw.
-fn weight_derivative(graph: &Graph, node: &Node, least: Least) -> Option<(Work, Vec<ValueId>)> {
-    let x = transposed(graph, node.input(0)?)?;
-    let dy = transposed(graph, node.input(1)?)?;
-    let x = uncut(graph, node, x)?;
-    let ([_, channels, ..], [_, outputs, ..]) = (sizes(graph, x)?, sizes(graph, dy)?);
-    let [inside, outside, ..] = sizes(graph, node.output(0)?)?;
-    let fits = groups(node) == 1 && (inside, outside) == (channels, outputs);
-    let geometry = seen_from_weights(graph, node, least, [x, dy]).filter(|_| fits)?;
-    Some((Work::WeightDerivative(geometry), vec![x, dy]))
-}
-
-/// The same of a kernel for each channel: rows of a channel lie side by side as the channels of a group.
-fn depthwise_weight_derivative(graph: &Graph, node: &Node, least: Least) -> Option<(Work, Vec<ValueId>)> {
-    let side_by_side = graph.producer_of(node.input(0)?).map(|node| graph.node(node))?;
-    let x = transposed(graph, side_by_side.input(0).filter(|_| side_by_side.operator == "Reshape")?)?;
-    let dy = transposed(graph, node.input(1)?)?;
-    let x = uncut(graph, node, x)?;
-    let ([rows, channels, ..], [_, outputs, ..]) = (sizes(graph, x)?, sizes(graph, dy)?);
-    let [one, outside, ..] = sizes(graph, node.output(0)?)?;
-    let fits = is_depthwise(outside, channels, outputs, one)
-        && groups(node) == channels
-        && sizes(graph, node.input(0)?)?[..2] == [1, channels * rows];
-    let geometry = seen_from_weights(graph, node, least, [x, dy]).filter(|_| fits)?;
-    Some((Work::DepthwiseWeightDerivative(geometry), vec![x, dy]))
-}
-
-/// The geometry of the convolution of `x` for whose weights this node is the derivative, `dy` being its signal.
-fn seen_from_weights(graph: &Graph, node: &Node, least: Least, [x, dy]: [ValueId; 2]) -> Option<Geometry> {
-    let ([rows, channels, height, width], [same, outputs, down, across]) =
-        (sizes(graph, x)?, sizes(graph, dy)?);
-    let [inside, _, high, wide] = sizes(graph, node.output(0)?)?;
-    let plain = node.input(2).is_none()
-        && node.ints("strides").is_none_or(|strides| strides.iter().all(|stride| *stride == 1));
-    let stride = match node.ints("dilations") {
-        None => [1, 1],
-        Some(list) => unsigned(<[i64; 2]>::try_from(list).ok()?)?,
-    };
-    let pads = match node.ints("pads") {
-        None => [0; 4],
-        Some(list) => unsigned(<[i64; 4]>::try_from(list).ok()?)?,
-    };
-    let geometry =
-        Geometry { kernel: [high, wide], stride, before: [pads[0], pads[1]], after: [pads[2], pads[3]] };
-    let fits = plain
-        && rows == same
-        && channels >= inside
-        && high > 0
-        && wide > 0
-        && moderate(&geometry)
-        && geometry.output(0, height) == Some(down)
-        && geometry.output(1, width) == Some(across)
-        && can_be_laid_out(&geometry, inside, [height, width], [down, across])
-        && enough(least, &[rows, inside, outputs, high, wide, down, across]);
-    fits.then_some(geometry)
-}
-
-/// What a value is, with its first two axes swapped.
-fn transposed(graph: &Graph, id: ValueId) -> Option<ValueId> {
-    let node = graph.producer_of(id).map(|node| graph.node(node))?;
-    (node.operator == "Transpose" && node.ints("perm") == Some(&[1, 0, 2, 3]))
-        .then(|| node.input(0))
-        .flatten()
-}
-
-/// What a value is the beginning of, along spatial axes at whose end `node` pads nothing: where it does, zeros stand in place of
-/// what was cut off. `None` where nothing can be said.
-fn uncut(graph: &Graph, node: &Node, mut id: ValueId) -> Option<ValueId> {
-    let after = match node.ints("pads") {
-        None => [0; 2],
-        Some(list) => <[i64; 4]>::try_from(list).ok().map(|[_, _, down, across]| [down, across])?,
-    };
-    while let Some(cut) = graph.producer_of(id).map(|node| graph.node(node)) {
-        let list = |at: usize| {
-            cut.input(at).and_then(|id| graph.constant(id)).and_then(pellucid_graph::Tensor::to_i64)
-        };
-        let (Some(starts), Some(axes)) = (list(1), list(3)) else { break };
-        let unpadded = |axis: &i64| matches!(axis, 2 | 3) && after[usize::from(*axis == 3)] == 0;
-        let plain = cut.operator == "Slice"
-            && starts.iter().all(|start| *start == 0)
-            && list(4).unwrap_or_default().iter().all(|step| *step == 1)
-            && axes.iter().all(unpadded);
-        let Some(x) = cut.input(0).filter(|_| plain) else { break };
-        id = x;
-    }
-    Some(id)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use pellucid_compile::training::{Optimizer, TrainingConfig, TrainingStep, training_step};
-    use pellucid_graph::{Attribute, Dim, NewNode, Tensor};
+    use pellucid_graph::{Attribute, Dim, ElementType, NewNode, Tensor};
 
     use super::*;
     use crate::{Array, Engine, Options, open};
@@ -346,7 +177,11 @@ mod tests {
         let y = conv(&mut graph, x, "first", [6, 3, 3, 3], 1);
         let y = graph.push_one(NewNode::new("Relu", &[y], "first.relu")).unwrap();
         let y = conv(&mut graph, y, "depthwise", [6, 1, 5, 5], 1);
-        let y = graph.push_one(NewNode::new("Relu", &[y], "depthwise.relu")).unwrap();
+        let limit = |graph: &mut Graph, name: &str, value: f32| {
+            graph.add_constant(name, Tensor::from_f32(vec![], &[value]).unwrap()).unwrap()
+        };
+        let limits = [limit(&mut graph, "low", 0.0), limit(&mut graph, "high", 0.5)];
+        let y = graph.push_one(NewNode::new("Clip", &[y, limits[0], limits[1]], "depthwise.clip")).unwrap();
         // A shift before two normalisations in a row would have no derivative but rounding.
         let y = conv(&mut graph, y, "grouped", [4, 3, 3, 3], 1);
         let y = graph.push_one(NewNode::new("Relu", &[y], "grouped.relu")).unwrap();
@@ -433,7 +268,7 @@ mod tests {
         let step = step(Optimizer::Sgd { momentum: true, nesterov: false });
         for engine in [Engine::Rten, Engine::Onnxruntime] {
             let lowered = crate::lower::lower(&step.graph, engine, true).unwrap();
-            let kernels = kernels(&lowered.graph, Kernels::Always);
+            let kernels = kernels(&lowered.graph, &BTreeSet::new(), Kernels::Always, engine);
             let count = |is: fn(&Work) -> bool| kernels.iter().filter(|kernel| is(&kernel.work)).count();
             assert_eq!(count(|work| matches!(work, Work::Convolution(_))), 4);
             assert_eq!(count(|work| matches!(work, Work::WeightDerivative(_))), 4);
@@ -447,7 +282,108 @@ mod tests {
                 .map(|kernel| kernel.nodes.len())
                 .collect();
             assert!(programs.iter().filter(|nodes| **nodes >= 9).count() >= 4, "{programs:?}");
-            assert!(super::kernels(&lowered.graph, Kernels::Never).is_empty());
+            assert!(super::kernels(&lowered.graph, &BTreeSet::new(), Kernels::Never, engine).is_empty());
+        }
+    }
+
+    /// Two depthwise convolutions of stride 1 and 2 between others, rows free, and what brings a signal back through them.
+    fn depthwise_network() -> Graph {
+        let mut graph = Graph::new();
+        let size = |size: i64| Dim::known(size);
+        let shape = vec![Dim::symbol("n"), size(3), size(9), size(8)];
+        let x = graph.add_input("x", ElementType::F32, Some(shape)).unwrap();
+        let constant = |graph: &mut Graph, name: &str, shape: &[usize], seed| {
+            let values = numbers(shape.iter().product(), seed);
+            graph.add_constant(name, Tensor::from_f32(shape.to_vec(), &values).unwrap()).unwrap()
+        };
+        let w = constant(&mut graph, "first", &[200, 3, 1, 1], 1);
+        let y = graph.push_one(NewNode::new("Conv", &[x, w], "a")).unwrap();
+        // Above and below what rten is fed, and with a bias.
+        let [w, b] = [&[200, 1, 3, 3][..], &[200]]
+            .map(|shape| constant(&mut graph, &format!("depthwise.{}", shape.len()), shape, shape.len()));
+        let pads = Attribute::Ints(vec![1; 4]);
+        let depthwise = |inputs: &[ValueId], name: &str, stride: i64| {
+            NewNode::new("Conv", inputs, name)
+                .with("group", Attribute::Int(200))
+                .with("pads", pads.clone())
+                .with("strides", Attribute::Ints(vec![stride; 2]))
+        };
+        let y = graph.push_one(depthwise(&[y, w, b], "b", 1)).unwrap();
+        let [low, high] = [("low", -0.2), ("high", 0.3)].map(|(name, value)| {
+            graph.add_constant(name, Tensor::from_f32(vec![], &[value]).unwrap()).unwrap()
+        });
+        let clipped = graph.push_one(NewNode::new("Clip", &[y, low, high], "c")).unwrap();
+        let inside = graph.push_one(NewNode::new("Equal", &[y, clipped], "d")).unwrap();
+        let number = Attribute::Int(i64::from(ElementType::F32.onnx_code()));
+        let inside = graph.push_one(NewNode::new("Cast", &[inside], "e").with("to", number)).unwrap();
+        let z = graph.push_one(depthwise(&[clipped, w, b], "f", 2)).unwrap();
+        let back = NewNode::new("ConvTranspose", &[z, w], "g")
+            .with("group", Attribute::Int(200))
+            .with("pads", pads)
+            .with("output_padding", Attribute::Ints(vec![0, 1]))
+            .with("strides", Attribute::Ints(vec![2; 2]));
+        let back = graph.push_one(back).unwrap();
+        let signal = graph.push_one(NewNode::new("Mul", &[back, inside], "h")).unwrap();
+        graph.add_output(z).unwrap();
+        graph.add_output(signal).unwrap();
+        graph
+    }
+
+    #[test]
+    fn depthwise_convolutions_of_weights_that_stay_are_kernels_on_rten() {
+        let graph = depthwise_network();
+        assert!(wait_for_sizes(&graph, Kernels::Depthwise, Engine::Rten));
+        assert!(!wait_for_sizes(&graph, Kernels::Depthwise, Engine::Onnxruntime));
+        let bound = graph.bind(&BTreeMap::from([("n".to_owned(), 3)])).unwrap();
+        let lowered = crate::lower::lower(&bound, Engine::Rten, false).unwrap();
+        let kernels = |when, engine| super::kernels(&lowered.graph, &BTreeSet::new(), when, engine);
+        let found = kernels(Kernels::Depthwise, Engine::Rten);
+        let count = |is: fn(&Work) -> bool| found.iter().filter(|kernel| is(&kernel.work)).count();
+        assert_eq!(count(|work| matches!(work, Work::DepthwiseConvolution(_))), 2);
+        assert_eq!(count(|work| matches!(work, Work::DepthwiseInputDerivative(..))), 1);
+        assert!(count(|work| matches!(work, Work::Program(_))) >= 1);
+        assert_eq!(found.len() - count(|work| matches!(work, Work::Program(_))), 3);
+        assert!(kernels(Kernels::Depthwise, Engine::Onnxruntime).is_empty());
+        // Of weights that stay, engines' own convolutions are the faster ones.
+        assert!(
+            kernels(Kernels::Always, Engine::Onnxruntime)
+                .iter()
+                .all(|kernel| matches!(kernel.work, Work::Program(_)))
+        );
+    }
+
+    /// The interpreter's numbers, and for each row the same bits in a batch of any size, on any number of threads.
+    #[test]
+    fn depthwise_kernels_give_rows_their_numbers() {
+        let graph = depthwise_network();
+        let run = |options: &Options, rows: std::ops::Range<usize>| {
+            let values: Vec<f32> = rows.clone().flat_map(|row| numbers(216, row)).collect();
+            let x = Array::from_f32(&[rows.len(), 3, 9, 8], values).unwrap();
+            open(&graph, options).unwrap().run(&[("x", &x)], &["f", "h"]).unwrap()
+        };
+        let of = |engine, threads| Options {
+            engine,
+            threads: Some(threads),
+            kernels: Kernels::Depthwise,
+            ..Options::default()
+        };
+        let exact = run(&of(Engine::Reference, 1), 0..5);
+        for engine in engines() {
+            let found = run(&of(engine, 1), 0..5);
+            for (found, exact) in found.iter().zip(&exact) {
+                let (found, exact) = (found.to_f64(), exact.to_f64());
+                let most = exact.iter().fold(0f64, |most, value| most.max(value.abs()));
+                let error = (&found - &exact).iter().fold(0f64, |most, error| most.max(error.abs()));
+                assert!(error <= 3e-6 * most, "{}: {error:e} of {most:e}", engine.name());
+            }
+        }
+        let all = run(&of(Engine::Rten, 3), 0..5);
+        assert_eq!(all, run(&of(Engine::Rten, 1), 0..5));
+        for row in 0..5 {
+            for (one, all) in run(&of(Engine::Rten, 1), row..row + 1).iter().zip(&all) {
+                let (one, all) = (one.as_f32().unwrap(), all.as_f32().unwrap());
+                assert_eq!(one.index_axis(ndarray::Axis(0), 0), all.index_axis(ndarray::Axis(0), row));
+            }
         }
     }
 }

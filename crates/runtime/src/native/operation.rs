@@ -15,6 +15,10 @@ pub(super) enum Operation {
     Sqrt,
     Reciprocal,
     Relu,
+    /// Between two limits.
+    Clip(f32, f32),
+    /// 1 where both are the same number, else 0.
+    Equal,
     /// min(max(α·x + β, 0), 1).
     HardSigmoid(f32, f32),
     /// The same number in another shape.
@@ -46,6 +50,8 @@ pub(super) fn number(operation: Operation, a: f32, b: f32) -> f32 {
         Operation::Sqrt => a.sqrt(),
         Operation::Reciprocal => 1.0 / a,
         Operation::Relu => larger(a, 0.0),
+        Operation::Clip(low, high) => clip(a, low, high),
+        Operation::Equal => equal(a, b),
         Operation::HardSigmoid(alpha, beta) => hard_sigmoid(a, alpha, beta),
         Operation::Same | Operation::Sum | Operation::Mean => a,
     }
@@ -55,6 +61,19 @@ pub(super) fn number(operation: Operation, a: f32, b: f32) -> f32 {
 #[inline(always)]
 fn larger(a: f32, b: f32) -> f32 {
     if a > b || a.is_nan() { a } else { b }
+}
+
+/// A NaN stays one.
+#[inline(always)]
+fn clip(a: f32, low: f32, high: f32) -> f32 {
+    let a = if a < low { low } else { a };
+    if a > high { high } else { a }
+}
+
+#[inline(always)]
+#[expect(clippy::float_cmp, reason = "the operator asks whether numbers are the same")]
+fn equal(a: f32, b: f32) -> f32 {
+    f32::from(u8::from(a == b))
 }
 
 #[inline(always)]
@@ -101,6 +120,8 @@ pub(super) fn apply(operation: Operation, target: &mut [f32], a: Operand<'_>, b:
         Operation::Sqrt => unary(target, a, f32::sqrt),
         Operation::Reciprocal => unary(target, a, |a| 1.0 / a),
         Operation::Relu => unary(target, a, |a| larger(a, 0.0)),
+        Operation::Clip(low, high) => unary(target, a, |a| clip(a, low, high)),
+        Operation::Equal => binary(target, a, b, equal),
         Operation::HardSigmoid(alpha, beta) => {
             unary(target, a, |a| hard_sigmoid(a, alpha, beta));
         }

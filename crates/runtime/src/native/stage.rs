@@ -10,13 +10,13 @@ use super::convolution::{forward, input_derivative, weight_derivative};
 use super::depthwise;
 use super::planes::Sizes;
 use super::{Kernel, Work, kernels};
-use crate::Kernels;
 use crate::array::Array;
 use crate::check::Fed;
 use crate::cut::{Cut, Source, Target, within};
 use crate::error::RuntimeError;
 use crate::planned::{Backend, Feed, guarded};
 use crate::weights;
+use crate::{Engine, Kernels};
 
 /// A cut graph in stages.
 #[derive(Debug)]
@@ -115,8 +115,18 @@ impl Held<'_> {
 
 impl<P> Stages<P> {
     /// The stages of `cut`; `None` where it holds no kernel.
-    pub(crate) fn new(cut: &Cut, when: Kernels, storage: &Storage) -> Result<Option<Self>, RuntimeError> {
-        let kernels = kernels(&cut.graph, when);
+    pub(crate) fn new(
+        cut: &Cut,
+        when: Kernels,
+        engine: Engine,
+        storage: &Storage,
+    ) -> Result<Option<Self>, RuntimeError> {
+        let sources = cut.graph.inputs().iter().copied().zip(&cut.inputs);
+        let held = sources
+            .filter(|(_, (_, source))| matches!(source, Source::Weight(_)))
+            .map(|(id, _)| id)
+            .collect();
+        let kernels = kernels(&cut.graph, &held, when, engine);
         if kernels.is_empty() {
             return Ok(None);
         }
