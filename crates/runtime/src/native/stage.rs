@@ -90,7 +90,10 @@ impl Storage {
 /// A value while stages run.
 enum Held<'a> {
     Fed(&'a Array),
+    /// By a kernel, in an array of the storage.
     Made(Array),
+    /// By the engine.
+    Given(Array),
     /// A constant that an engine is fed, aligned.
     Weight(&'a Tensor),
 }
@@ -99,7 +102,7 @@ impl Held<'_> {
     fn array(&self) -> Option<&Array> {
         match self {
             Self::Fed(array) => Some(array),
-            Self::Made(array) => Some(array),
+            Self::Made(array) | Self::Given(array) => Some(array),
             Self::Weight(_) => None,
         }
     }
@@ -154,7 +157,7 @@ impl<P> Stages<P> {
                 Source::Fed(origin) => {
                     // Lowered graphs compute in float32.
                     let held = match feed.get(*origin)?.1 {
-                        array @ Array::F64(_) => Held::Made(Array::F32(array.to_f32())),
+                        array @ Array::F64(_) => Held::Given(Array::F32(array.to_f32())),
                         array => Held::Fed(array),
                     };
                     values.insert(*id, held);
@@ -188,7 +191,7 @@ impl<P> Stages<P> {
                         });
                         arrays.collect::<Result<Vec<Array>, RuntimeError>>()?
                     };
-                    values.extend(outputs.iter().copied().zip(made.into_iter().map(Held::Made)));
+                    values.extend(outputs.iter().copied().zip(made.into_iter().map(Held::Given)));
                 }
                 Does::Kernel(kernel) => {
                     let graph = &self.graph;
@@ -199,6 +202,7 @@ impl<P> Stages<P> {
                 }
             }
             for id in &stage.over {
+                // What the engine gave is its allocator's: kept too, there would be more arrays than kernels ever ask for at once.
                 if let Some(Held::Made(array)) = values.remove(id) {
                     storage.give(array);
                 }
@@ -206,7 +210,7 @@ impl<P> Stages<P> {
         }
         let outputs = self.graph.outputs();
         let taken = outputs.iter().map(|id| match values.remove(id) {
-            Some(Held::Made(array)) => Ok(array),
+            Some(Held::Made(array) | Held::Given(array)) => Ok(array),
             Some(Held::Fed(array)) => Ok(array.clone()),
             Some(Held::Weight(tensor)) => Ok(Array::from_tensor(tensor)),
             None => Err(RuntimeError::Engine {
