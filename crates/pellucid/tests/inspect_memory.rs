@@ -62,5 +62,7 @@ fn what_is_held_does_not_grow_with_the_examples() {
     let grown = |from: usize, to: usize| to.saturating_sub(from);
     let seen = format!("{few:?} {some:?} {many:?}");
     assert!(grown(few.0, some.0) < rows / 50 && grown(some.0, many.0) < rows / 50, "{seen}");
-    assert!(grown(some.1, many.1) < rows / 50, "{seen}");
+    // Whether a batch's values of the layer are freed before or after the next ones are there, is the threads' affair.
+    let batch = 16 * 8 * 28 * 28 * 4;
+    assert!(grown(some.1, many.1) < rows / 50 + batch, "{seen}");
 }
