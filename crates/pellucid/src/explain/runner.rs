@@ -206,7 +206,8 @@ impl<'p> Runner<'p> {
             sessions.push(open(&self.graph, &self.alone)?);
         }
         let next = AtomicUsize::new(0);
-        let (sender, receiver) = mpsc::channel();
+        // A result is taken before its thread goes on, so that threads do not run ahead of a wish to stop.
+        let (sender, receiver) = mpsc::sync_channel(0);
         let mut found: BTreeMap<usize, Result<Vec<Array>, Error>> = BTreeMap::new();
         let mut cancelled = self.progress.is_cancelled();
         std::thread::scope(|scope| {
