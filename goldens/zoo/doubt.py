@@ -66,10 +66,15 @@ def turned(distance, error):
 
 
 def in_doubt(network, wide, x):
-    """How many units rounding turns for one row, to be expected: errors are about normal, and about PyTorch's."""
+    """How many units rounding turns for one row, to be expected: errors are about normal, and about PyTorch's.
+
+    `None` for a network without kinks.
+    """
     with torch.no_grad():
         with Kinks() as narrow:
             network(x)
+        if not narrow.found:
+            return None
         with Kinks() as exact:
             wide(x.double())
     total = 0.0
@@ -84,7 +89,12 @@ def in_doubt(network, wide, x):
 
 
 def inputs(network, wide, size, name):
-    """The eight of the first `CANDIDATES` images with the fewest units in doubt, and how many units each has."""
+    """The eight of the first `CANDIDATES` images with the fewest units in doubt, and how many units each has.
+
+    Without kinks no image is better than another: the first eight.
+    """
     candidates = [images(1, size, name, index) for index in range(CANDIDATES)]
+    if in_doubt(network, wide, candidates[0]) is None:
+        return torch.cat(candidates[:ROWS]), [0.0] * ROWS
     found = sorted((in_doubt(network, wide, x), index) for index, x in enumerate(candidates))[:ROWS]
     return torch.cat([candidates[index] for _, index in found]), [doubt for doubt, _ in found]
