@@ -6,8 +6,8 @@
 
 `WORK/NAME/reference.npz`: `input` [8, 3, h, w] float32, `target` [8] int64 (the class of the
 highest logit), `logits` [8, classes] and `gradient` [8, 3, h, w] of the target's logit, float64.
-`WORK/NAME/reference.json`: scales, errors of PyTorch's float32 for each row, those with other roundings of the
-parameters, versions.
+`WORK/NAME/reference.json`: scales, a hash of the weights, errors of PyTorch's float32 for each row, those with other
+roundings of the parameters, versions.
 `WORK/NAME/EXPORTER[.dynamic][.unfolded].onnx`. What is there already is kept.
 
 With `--subjects` one file of a network, its normalisations left where the exporter can, and `WORK/NAME/subject.npz`:
@@ -15,6 +15,7 @@ With `--subjects` one file of a network, its normalisations left where the expor
 """
 
 import copy
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -77,6 +78,20 @@ def errors(network, x, logits, target, gradient):
     return {"logits": relative(logits32, logits), "gradient": relative(gradient32, gradient)}
 
 
+def fingerprint(network):
+    """Of every parameter and buffer: what is drawn again may differ in last bits, by the number of threads alone."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def is_referenced(folder, network):
+    """Whether there is a reference, and of these very weights."""
+    path = folder / "reference.json"
+    return path.exists() and json.loads(path.read_text()).get("weights") == fingerprint(network)
+
+
 def reference(name, network, size):
     """Arrays and figures of a network whose weights are float32 numbers."""
     wide = copy.deepcopy(network).double()
@@ -85,6 +100,7 @@ def reference(name, network, size):
     exact = (x, logits, target, gradient)
     figures = {
         "network": name,
+        "weights": fingerprint(network),
         "parameters": sum(tensor.numel() for tensor in [*network.parameters(), *network.buffers()] if tensor.dim()),
         "scales": require_order_one(name, logits, gradient),
         "float32": errors(network, *exact),
@@ -134,14 +150,14 @@ def write_variants(folder, spec, network, variants):
 def prepare_torchvision(folder, spec):
     network = drawn(folder, spec)
     write_variants(folder, spec, network, spec.variants())
-    if not (folder / "reference.json").exists():
+    if not is_referenced(folder, network):
         write_reference(folder, *reference(spec.name, network, spec.size))
 
 
 def prepare_light(folder, name):
     model, network = light.load(name)
     onnx.save(model, folder / "file.onnx")
-    if not (folder / "reference.json").exists():
+    if not is_referenced(folder, network):
         arrays, figures = reference(name, network, light.SIZE)
         require_same(name, model, network, arrays)
         write_reference(folder, arrays, figures)
