@@ -32,13 +32,10 @@ impl Candidates<'_> {
     }
 
     /// Whether kernels take a convolution with these weights: an engine lays out numbers that stay once, which kernels here
-    /// do in every run. rten goes through depthwise kernels without vectors.
+    /// do in every run.
     fn takes(&self, weights: ValueId, depthwise: bool) -> bool {
         let stay = self.graph.constant(weights).is_some() || self.held.contains(&weights);
-        match (depthwise, self.engine) {
-            (true, Engine::Rten) => true,
-            _ => !stay && self.when != Kernels::Depthwise,
-        }
+        (depthwise && is_slow_at_depthwise(self.engine)) || (!stay && self.when != Kernels::Depthwise)
     }
 
     /// Whether there are products enough.
@@ -154,6 +151,19 @@ impl Candidates<'_> {
     }
 }
 
+/// Whether an engine goes through convolutions with a kernel for each channel without vectors.
+pub(super) fn is_slow_at_depthwise(engine: Engine) -> bool {
+    engine == Engine::Rten
+}
+
+/// Whether a node may be a convolution with a kernel for each channel, or its transpose: its weights look like it.
+pub(super) fn may_be_depthwise(graph: &Graph, node: &Node) -> bool {
+    let weights = || node.input(1).and_then(|weights| graph.value(weights).shape.as_ref());
+    matches!(node.operator.as_str(), "Conv" | "ConvTranspose")
+        && groups(node) > 1
+        && weights().is_some_and(|shape| shape.len() == 4 && shape[1].value() == Some(1))
+}
+
 fn sizes(graph: &Graph, id: ValueId) -> Option<[usize; 4]> {
     let value = graph.value(id);
     (value.element == Some(ElementType::F32)).then(|| value.static_shape()).flatten()?.try_into().ok()
@@ -197,7 +207,7 @@ fn unsigned<const N: usize>(list: [i64; N]) -> Option<[usize; N]> {
 }
 
 /// Groups that a convolution's channels are split into; 0 where a file's number is none.
-pub(super) fn groups(node: &Node) -> usize {
+fn groups(node: &Node) -> usize {
     usize::try_from(node.int("group", 1)).unwrap_or(0)
 }
 

@@ -1,8 +1,8 @@
 //! What an engine leaves to be gained, computed here between runs of the engine: convolutions whose weights are fed, their
 //! derivatives, depthwise convolutions on rten, and chains of element-wise operators with sums by channel.
 //!
-//! Engines take no operators from outside, so the graph is cut where a kernel stands: [`staged`] tells stretches of nodes
-//! that the engine runs from kernels, and `stage.rs` runs them in turn. Of engines nothing is known here but what each is slow
+//! Engines take no operators from outside, so the graph is cut where a kernel stands: [`Stages`] tells stretches of nodes
+//! that the engine runs from kernels, and runs them in turn. Of engines nothing is known here but what each is slow
 //! at.
 
 mod candidates;
@@ -17,10 +17,10 @@ mod tile;
 
 use std::collections::BTreeSet;
 
-use pellucid_graph::{Graph, Node, NodeId, ValueId};
+use pellucid_graph::{Graph, NodeId, ValueId};
 
 use crate::{Engine, Kernels};
-use candidates::{Candidates, groups};
+use candidates::{Candidates, is_slow_at_depthwise, may_be_depthwise};
 use planes::{Geometry, Sizes};
 use program::Program;
 pub(crate) use stage::{Stages, Storage};
@@ -80,17 +80,9 @@ impl Least {
 
 /// Whether kernels would compute some of a lowered graph once its sizes are known.
 pub(crate) fn wait_for_sizes(graph: &Graph, when: Kernels, engine: Engine) -> bool {
-    let depthwise = |node: &Node| {
-        matches!(node.operator.as_str(), "Conv" | "ConvTranspose")
-            && groups(node) > 1
-            && node
-                .input(1)
-                .and_then(|weights| graph.value(weights).shape.as_ref())
-                .is_some_and(|shape| shape.len() == 4 && shape[1].value() == Some(1))
-    };
     when == Kernels::Depthwise
-        && engine == Engine::Rten
-        && graph.node_ids().any(|id| depthwise(graph.node(id)))
+        && is_slow_at_depthwise(engine)
+        && graph.node_ids().any(|id| may_be_depthwise(graph, graph.node(id)))
 }
 
 /// The kernels of a lowered graph, where sizes are known; `held` are inputs that are the same numbers in every run.
@@ -385,5 +377,79 @@ mod tests {
                 assert_eq!(one.index_axis(ndarray::Axis(0), 0), all.index_axis(ndarray::Axis(0), row));
             }
         }
+    }
+
+    /// The interpreter's numbers, where kernels take all that they can.
+    fn require_the_interpreters(graph: &Graph, fed: &[(&str, &Array)], wanted: &[&str]) {
+        let run = |engine, kernels| {
+            let options = Options { engine, kernels, threads: Some(1), ..Options::default() };
+            open(graph, &options).unwrap().run(fed, wanted).unwrap()
+        };
+        let exact = run(Engine::Reference, Kernels::Never);
+        for engine in engines() {
+            for (found, exact) in run(engine, Kernels::Always).iter().zip(&exact) {
+                let (found, exact) = (found.to_f64(), exact.to_f64());
+                let most = exact.iter().fold(0f64, |most, value| most.max(value.abs()));
+                let error = (&found - &exact).iter().fold(0f64, |most, error| most.max(error.abs()));
+                assert!(most > 0.0 && error <= 3e-6 * most, "{}: {error:e} of {most:e}", engine.name());
+            }
+        }
+    }
+
+    /// Each of two programs needs what the other computes first, so that neither can run whole.
+    #[test]
+    fn programs_that_wait_for_each_other_are_dissolved() {
+        let mut graph = Graph::new();
+        let shape = [3, 40].map(Dim::known).to_vec();
+        let [x, y] =
+            ["x", "y"].map(|name| graph.add_input(name, ElementType::F32, Some(shape.clone())).unwrap());
+        let mut push = |operator: &str, inputs: &[ValueId], name: &str| {
+            graph.push_one(NewNode::new(operator, inputs, name)).unwrap()
+        };
+        let [a, b] = [("a", x), ("b", y)].map(|(name, input)| push("Abs", &[input], name));
+        let after = push("Softmax", &[b], "c");
+        let first = push("Add", &[a, after], "d");
+        // Two nodes behind the end of the one program, whose other end they lead to the other.
+        let after = push("Softmax", &[a], "e");
+        let after = push("Softmax", &[after], "f");
+        let results = [first, push("Add", &[b, after], "g")];
+        for result in results {
+            graph.add_output(result).unwrap();
+        }
+        let lowered = crate::lower::lower(&graph, Engine::Rten, true).unwrap();
+        let kernels = kernels(&lowered.graph, &BTreeSet::new(), Kernels::Always, Engine::Rten);
+        let programs: Vec<usize> = kernels.iter().map(|kernel| kernel.nodes.len()).collect();
+        assert_eq!(programs, [2, 2], "they do not wait for each other");
+        let [x, y] = [1, 2].map(|seed| Array::from_f32(&[3, 40], numbers(120, seed)).unwrap());
+        require_the_interpreters(&graph, &[("x", &x), ("y", &y)], &["d", "g"]);
+    }
+
+    /// What was cut off the end of an input does not stand where the derivative for weights has padding.
+    #[test]
+    fn padding_behind_a_cut_is_zeros() {
+        let mut graph = Graph::new();
+        let known = |shape: [i64; 4]| Some(shape.map(Dim::known).to_vec());
+        // Of stride 2 down: the last window of the tenth line is the padding's where that line is cut off.
+        let x = graph.add_input("x", ElementType::F32, known([2, 3, 10, 8])).unwrap();
+        let signal = graph.add_input("signal", ElementType::F32, known([2, 4, 5, 8])).unwrap();
+        let list = |graph: &mut Graph, name: &str, value: i64| {
+            graph.add_constant(name, Tensor::from_i64(vec![1], &[value]).unwrap()).unwrap()
+        };
+        let [from, to, axis] =
+            [("from", 0), ("to", 9), ("axis", 2)].map(|(name, value)| list(&mut graph, name, value));
+        let cut = graph.push_one(NewNode::new("Slice", &[x, from, to, axis], "cut")).unwrap();
+        let [x, signal] = [("xt", cut), ("st", signal)].map(|(name, value)| {
+            let new =
+                NewNode::new("Transpose", &[value], name).with("perm", Attribute::Ints(vec![1, 0, 2, 3]));
+            graph.push_one(new).unwrap()
+        });
+        let new = NewNode::new("Conv", &[x, signal], "w")
+            .with("pads", Attribute::Ints(vec![1; 4]))
+            .with("dilations", Attribute::Ints(vec![2, 1]));
+        let w = graph.push_one(new).unwrap();
+        graph.add_output(w).unwrap();
+        let x = Array::from_f32(&[2, 3, 10, 8], numbers(480, 1)).unwrap();
+        let signal = Array::from_f32(&[2, 4, 5, 8], numbers(320, 2)).unwrap();
+        require_the_interpreters(&graph, &[("x", &x), ("signal", &signal)], &["w"]);
     }
 }
