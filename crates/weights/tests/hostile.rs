@@ -126,6 +126,19 @@ fn packed_archives_are_refused_so_that_nothing_unpacks() {
     assert_eq!(told(bomb), "f.pth: \"a/data.pkl\" in it is packed; torch.save stores files as they are");
 }
 
+/// A file that lies where another does would be read as often as it is named.
+#[test]
+fn files_over_each_other_are_refused() {
+    let pickle = dictionary(2, 0, &[2], &[1]);
+    let mut bytes = stored(&[("a/data.pkl", &pickle), ("a/data/0", &[7; 8]), ("a/data/1", &[7; 8])]);
+    let headers: Vec<usize> = memchr::memmem::find_iter(&bytes, b"PK\x01\x02").collect();
+    // Where a file begins stands 42 bytes behind the start of its header.
+    let [first, second] = [headers[1], headers[2]].map(|header| header + 42..header + 46);
+    bytes.copy_within(first, second.start);
+    let said = told(bytes);
+    assert!(said.contains("lie over each other"), "{said}");
+}
+
 #[test]
 fn archives_of_other_kinds_are_told() {
     let pickle = dictionary(2, 0, &[2], &[1]);
