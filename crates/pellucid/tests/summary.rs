@@ -220,6 +220,24 @@ fn what_moved_is_told_where_and_by_how_much() {
     assert_eq!(same.words, ["all 8 weights are the same, bit for bit"]);
 }
 
+/// Numbers of float64 are compared as they are, not as the float32 that they are near.
+#[test]
+fn weights_of_float64_differ_beyond_float32() {
+    let network = |weights: [f64; 2]| {
+        let mut graph = Graph::new();
+        let x = graph.add_input("x", ElementType::F64, Some(vec![Dim::known(1), Dim::known(2)])).unwrap();
+        let weight = Tensor::from_f64(vec![2, 1], &weights).unwrap();
+        let weight = graph.add_constant("head.weight", weight).unwrap();
+        let y = graph.push_one(NewNode::new("MatMul", &[x, weight], "y")).unwrap();
+        graph.add_output(y).unwrap();
+        Model::from_graph("network", graph).unwrap()
+    };
+    let found = difference(&network([1.0, 2.0]), &network([1.0, 2.0 + 1e-12])).unwrap();
+    let moved = &found.weights[0];
+    assert!((moved.change - 1e-12).abs() < 1e-15 && (moved.changed - 0.5).abs() < 1e-12, "{moved:?}");
+    assert!(!found.words.join("\n").contains("bit for bit"), "{:?}", found.words);
+}
+
 #[test]
 fn times_are_measured_layer_by_layer() {
     let found = profiled(&network(), &SummaryOptions::default(), &Limits::default(), &Silent).unwrap();

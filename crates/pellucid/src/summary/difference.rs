@@ -6,7 +6,7 @@ use pellucid_graph::{Graph, Tensor};
 use serde::Serialize;
 
 use super::parameters;
-use super::weights::numbers::part;
+use super::weights::numbers::part_in_full;
 use super::weights::{Place, Role};
 use crate::error::Error;
 use crate::model::Model;
@@ -225,21 +225,12 @@ fn moved(before: &Weight<'_>, after: &Weight<'_>, matching: Matching) -> Moved {
     let channels = if shape.len() >= 2 { shape[axis] } else { 0 };
     let inner: usize = shape.get(axis + 1..).map_or(1, |sizes| sizes.iter().product::<usize>().max(1));
     let mut by_channel = vec![(0f64, 0f64); channels];
-    // As the files hold them: numbers of 64 bits may be the same in 32.
-    let stored = before.tensor.element().size();
-    let alike = before.tensor.element() == after.tensor.element();
-    let bytes = [before.tensor.bytes(), after.tensor.bytes()];
-    let differ = |at: usize, (a, b): (f32, f32)| {
-        let [old, new] = bytes.map(|bytes| bytes.get(at * stored..(at + 1) * stored));
-        if alike { old != new } else { a.to_bits() != b.to_bits() }
-    };
     let mut sums = Sums::default();
     for start in (0..count).step_by(PIECE) {
         let length = PIECE.min(count - start);
-        let (old, new) = (part(before.tensor, start, length), part(after.tensor, start, length));
+        let [old, new] = [before, after].map(|weight| part_in_full(weight.tensor, start, length));
         for (at, (a, b)) in (start..).zip(old.into_iter().zip(new)) {
-            sums.changed += u64::from(differ(at, (a, b)));
-            let (a, b) = (f64::from(a), f64::from(b));
+            sums.changed += u64::from(a.to_bits() != b.to_bits());
             let apart = (b - a).abs();
             sums.change += apart * apart;
             sums.before += a * a;

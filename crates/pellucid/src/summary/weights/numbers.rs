@@ -44,9 +44,18 @@ pub(super) fn pieces(tensor: &Tensor, mut take: impl FnMut(&[f32])) {
 
 /// `count` elements from `start` on.
 pub(in crate::summary) fn part(tensor: &Tensor, start: usize, count: usize) -> Vec<f32> {
+    stored(tensor, start, count).map_or_else(Vec::new, |part| part.to_f32())
+}
+
+/// The same in 64 bits, as no element is rounded.
+pub(in crate::summary) fn part_in_full(tensor: &Tensor, start: usize, count: usize) -> Vec<f64> {
+    stored(tensor, start, count).map_or_else(Vec::new, |part| part.to_f64())
+}
+
+fn stored(tensor: &Tensor, start: usize, count: usize) -> Option<Tensor> {
     let width = tensor.element().size();
     let bytes = tensor.bytes().slice(start * width..(start + count) * width);
-    Tensor::new(tensor.element(), vec![count], bytes).map_or_else(|_| Vec::new(), |part| part.to_f32())
+    Tensor::new(tensor.element(), vec![count], bytes).ok()
 }
 
 /// Numbers in an order that is that of floats.
