@@ -162,6 +162,29 @@ impl Dataset {
         counts
     }
 
+    /// Gives the classes the numbers that their names have in `labels`, which become the names of this data; says whether
+    /// anything changed. Data without names is left alone. `find` says where in `labels` a name is.
+    ///
+    /// # Errors
+    /// What `find` says of a name; nothing is changed then.
+    pub fn renumber(
+        &mut self,
+        labels: &[String],
+        find: impl Fn(&str) -> Result<usize, Error>,
+    ) -> Result<bool, Error> {
+        let Some(named) = self.labels.as_deref().filter(|named| *named != labels) else { return Ok(false) };
+        let places = named.iter().map(|name| find(name)).collect::<Result<Vec<usize>, Error>>()?;
+        if let Targets::Classes(classes) = &mut self.targets {
+            for class in classes {
+                let place = usize::try_from(*class).ok().and_then(|class| places.get(class));
+                // A class beyond the names is none of the others' either, and is refused as one below 0.
+                *class = place.and_then(|place| i64::try_from(*place).ok()).unwrap_or(-1);
+            }
+        }
+        self.labels = Some(labels.to_vec());
+        Ok(true)
+    }
+
     /// Mean and standard deviation of the bytes of each channel, divided by 255, before any resize; `None` for rows of
     /// numbers. With `gray` those of the one channel that three become. Of picture files 256 are looked at, evenly spaced.
     ///
@@ -210,24 +233,6 @@ impl Dataset {
             }
         }
         histograms
-    }
-
-    /// Says what bytes become.
-    ///
-    /// # Errors
-    /// Another number of channels.
-    pub fn scale(&mut self, scaling: &Scaling) -> Result<(), Error> {
-        if scaling.mean.len() != self.tables.len() || scaling.std.len() != self.tables.len() {
-            return Err(self.wrong(format!(
-                "it has {} channels, and the scaling is of {}",
-                self.tables.len(),
-                scaling.mean.len()
-            )));
-        }
-        for ((table, mean), std) in self.tables.iter_mut().zip(&scaling.mean).zip(&scaling.std) {
-            *table = (0..256u16).map(|byte| (f32::from(byte) / 255.0 - mean) / std).collect();
-        }
-        Ok(())
     }
 
     /// Says how pictures become rows of `shape`, the network's input: resized, cut, their channels and numbers, by the
@@ -316,9 +321,10 @@ impl Dataset {
     /// Where there is no such row.
     pub fn photograph(&self, index: usize) -> Option<Photograph> {
         let mut picture = self.bytes_of(index).ok()?;
-        if let Some(Preparation { image, as_they_are: false }) = &self.preparation {
+        if let Some(Preparation { image, .. }) = &self.preparation {
             let (width, height) = picture.geometry.original;
             picture.geometry = image.geometry(&self.name, width, height).ok()?;
+            picture.layout = image.layout;
         }
         Some(picture)
     }
@@ -470,19 +476,17 @@ mod tests {
 
     #[test]
     fn bytes_are_scaled_by_channel() {
-        let rows = Rows::Bytes(vec![0, 255, 51, 51, 255, 0, 102, 102]);
+        let rows = Rows::Bytes(vec![0, 255, 51, 51, 0, 51, 255, 0, 102, 102, 51, 0]);
         let mut data =
-            Dataset::new("d", rows, Targets::Classes(vec![0, 1]), vec![2, 1, 2], String::new()).unwrap();
-        let scaling = data.statistics(false).unwrap().unwrap();
-        assert_eq!(scaling.mean, [0.5, 0.3]);
-        assert_eq!(scaling.std, [0.5, 0.1]);
-        data.scale(&scaling).unwrap();
-        let mut row = [0.0; 4];
+            Dataset::new("d", rows, Targets::Classes(vec![0, 1]), vec![3, 1, 2], String::new()).unwrap();
+        let Scaling { mean, std } = data.statistics(false).unwrap().unwrap();
+        assert_eq!((mean.as_slice(), std.as_slice()), (&[0.5, 0.3, 0.1][..], &[0.5, 0.1, 0.1][..]));
+        let image = ImageInput { range: Some([0.0, 1.0]), mean, std, ..ImageInput::default() };
+        data.prepare(&image, &[3, 1, 2]).unwrap();
+        let mut row = [0.0; 6];
         data.read(1, &mut row).unwrap();
-        assert!(
-            row.iter().zip([1.0, -1.0, 1.0, 1.0]).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-6),
-            "{row:?}"
-        );
+        let expected = [1.0, -1.0, 1.0, 1.0, 1.0, -1.0];
+        assert!(row.iter().zip(expected).all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-5), "{row:?}");
         assert_eq!(data.classes(), Some(2));
         let part = data.subset(&[1]);
         part.read(0, &mut row).unwrap();

@@ -1,7 +1,7 @@
 //! Folders of pictures: a folder for each class, or a table of paths and labels.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use pellucid::Error;
 use pellucid::photograph;
@@ -61,10 +61,10 @@ pub fn read(folder: &Path, shape: &[usize], skip: bool) -> Result<(Dataset, Skip
     finish(&place, listed, labels, shape, skip)
 }
 
-/// Pictures that a table names: a line a picture, its path (relative to the table) and its label.
+/// Pictures that a table names: a line a picture, its path (from the table's folder, and within it) and its label.
 ///
 /// # Errors
-/// As [`read`], and lines without two fields.
+/// As [`read`], lines without two fields, and paths that lead out of the folder.
 pub fn read_table(table: &Path, shape: &[usize], skip: bool) -> Result<(Dataset, Skipped), Error> {
     let place = table.display().to_string();
     let bytes = read_whole(table)?;
@@ -76,11 +76,19 @@ pub fn read_table(table: &Path, shape: &[usize], skip: bool) -> Result<(Dataset,
         let wrong = |problem: String| Error::Input { place: place.clone(), problem };
         let record = record.map_err(|error| wrong(error.to_string().to_lowercase()))?;
         let [path, label] = [0, 1].map(|at| record.get(at).unwrap_or_default());
-        let file = folder.join(path);
         // The first line may name the columns.
-        if number == 0 && !is_picture(&file) {
+        if number == 0 && !is_picture(Path::new(path)) {
             continue;
         }
+        // A table that came with its pictures must not make other files readable.
+        let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        if !Path::new(path).components().all(inside) {
+            return Err(wrong(format!(
+                "line {}: {path:?} leads out of the table's folder; put the table into a folder above its pictures",
+                number + 1
+            )));
+        }
+        let file = folder.join(path);
         if label.is_empty() {
             return Err(wrong(format!("line {}: expected a path and a label", number + 1)));
         }

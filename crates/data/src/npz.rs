@@ -8,7 +8,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use ndarray::Array2;
-use pellucid::npy::{Npy, decode, decode_npz, is_npy, is_npz};
+use pellucid::npy::{RawArray, is_npy, is_npz, raw_npz};
 use pellucid::{Array, Error};
 use pellucid_graph::ElementType;
 
@@ -41,16 +41,16 @@ pub fn read(path: &Path, targets: Option<&Path>, part: Part) -> Result<Option<Da
         if part == Part::Test {
             return Ok(None);
         }
-        let rows = decode(&place, &Bytes::from(bytes))?;
+        let rows = RawArray::new(&place, &Bytes::from(bytes))?;
         let told = targets.display().to_string();
         let given = read_whole(targets)?;
         let hash = format!("{hash}+{}", hash_of([given.as_slice()]));
-        return dataset(&place, &rows, &decode(&told, &Bytes::from(given))?, hash).map(Some);
+        return dataset(&place, &rows, &RawArray::new(&told, &Bytes::from(given))?, hash).map(Some);
     }
     if !is_npz(&bytes) {
         return Err(Error::Input { place, problem: "it is neither NPY nor NPZ".to_owned() });
     }
-    let arrays = decode_npz(&place, &bytes, MOST_BYTES)?;
+    let arrays = raw_npz(&place, &bytes, MOST_BYTES)?;
     let names = || arrays.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
     // Rows and targets are spelled alike: those of another part do not belong to them.
     let spelled = |stems: &[&str], spelling: usize| {
@@ -79,18 +79,17 @@ pub fn read(path: &Path, targets: Option<&Path>, part: Part) -> Result<Option<Da
     }
 }
 
-fn dataset(place: &str, rows: &Npy, targets: &Npy, hash: String) -> Result<Dataset, Error> {
+fn dataset(place: &str, rows: &RawArray, targets: &RawArray, hash: String) -> Result<Dataset, Error> {
     let wrong = |problem: String| Error::Input { place: place.to_owned(), problem };
-    let shape = rows.array.shape().to_vec();
-    let Some((_, sizes)) = shape.split_first() else {
+    let Some((_, sizes)) = rows.shape().split_first() else {
         return Err(wrong("its rows are one number, expected an axis of rows".to_owned()));
     };
-    let targets = of_targets(place, &targets.array)?;
-    let (rows, shape) = if rows.element == ElementType::U8 {
-        let (pictures, shape) = pictures(place, &rows.array, sizes)?;
+    let targets = of_targets(place, &targets.array()?.array)?;
+    let (rows, shape) = if rows.element() == ElementType::U8 {
+        let (pictures, shape) = pictures(place, rows, sizes)?;
         (Rows::Bytes(pictures), shape)
     } else {
-        let values: Vec<f32> = rows.array.to_f32().iter().copied().collect();
+        let values: Vec<f32> = rows.array()?.array.to_f32().iter().copied().collect();
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             let row = at / sizes.iter().product::<usize>().max(1);
             return Err(wrong(format!("row {row} holds a number that is not finite")));
@@ -101,24 +100,38 @@ fn dataset(place: &str, rows: &Npy, targets: &Npy, hash: String) -> Result<Datas
 }
 
 /// Bytes with channels first.
-fn pictures(place: &str, array: &Array, sizes: &[usize]) -> Result<(Vec<u8>, Vec<usize>), Error> {
-    let wrong = |problem: String| Error::Input { place: place.to_owned(), problem };
-    let byte = |value: &i64| u8::try_from(*value).unwrap_or(u8::MAX);
-    let Some(array) = array.as_i64() else { return Err(wrong("its pictures are no bytes".to_owned())) };
-    match sizes {
-        [columns] => Ok((array.iter().map(byte).collect(), vec![1, 1, *columns])),
-        [height, width] => Ok((array.iter().map(byte).collect(), vec![1, *height, *width])),
-        [channels @ (1 | 3), height, width] => {
-            Ok((array.iter().map(byte).collect(), vec![*channels, *height, *width]))
+fn pictures(place: &str, array: &RawArray, sizes: &[usize]) -> Result<(Vec<u8>, Vec<usize>), Error> {
+    let (shape, channels_last) = match sizes {
+        [columns] => (vec![1, 1, *columns], false),
+        [height, width] => (vec![1, *height, *width], false),
+        [channels @ (1 | 3), height, width] => (vec![*channels, *height, *width], false),
+        [height, width, channels @ (1 | 3)] => (vec![*channels, *height, *width], true),
+        _ => {
+            return Err(Error::Input {
+                place: place.to_owned(),
+                problem: format!(
+                    "its bytes have the sizes {sizes:?} a row, expected pictures: [h, w], [h, w, 1 or 3] or [1 or 3, h, w]"
+                ),
+            });
         }
-        [height, width, channels @ (1 | 3)] => {
-            let moved = array.view().permuted_axes(ndarray::IxDyn(&[0, 3, 1, 2]));
-            Ok((moved.iter().map(byte).collect(), vec![*channels, *height, *width]))
-        }
-        _ => Err(wrong(format!(
-            "its bytes have the sizes {sizes:?} a row, expected pictures: [h, w], [h, w, 1 or 3] or [1 or 3, h, w]"
-        ))),
+    };
+    let held;
+    let bytes = if let Some(bytes) = array.bytes() {
+        bytes
+    } else {
+        let numbers = array.array()?.array;
+        let byte = |value: &i64| u8::try_from(*value).unwrap_or(u8::MAX);
+        held =
+            numbers.as_i64().map_or_else(Vec::new, |numbers| numbers.iter().map(byte).collect::<Vec<u8>>());
+        &held
+    };
+    if !channels_last {
+        return Ok((bytes.to_vec(), shape));
     }
+    let broken = |error: ndarray::ShapeError| Error::Internal(error.to_string());
+    let rows = array.shape().first().copied().unwrap_or_default();
+    let all = ndarray::ArrayView4::from_shape((rows, shape[1], shape[2], shape[0]), bytes).map_err(broken)?;
+    Ok((all.permuted_axes([0, 3, 1, 2]).iter().copied().collect(), shape))
 }
 
 fn of_targets(place: &str, array: &Array) -> Result<Targets, Error> {

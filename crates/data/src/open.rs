@@ -122,17 +122,31 @@ pub fn open_part(
     Ok((data, wanted, notes))
 }
 
-/// Both parts speak of the same rows and classes.
+/// Both parts speak of the same rows and classes: those of `test` are numbered as those of `train`, by their names.
 fn agree(train: &Dataset, test: &mut Dataset) -> Result<(), Error> {
-    let wrong = |problem: String| Error::Input { place: test.name.clone(), problem };
+    let place = test.name.clone();
+    let wrong = |problem: String| Error::Input { place: place.clone(), problem };
     if train.shape != test.shape {
         return Err(wrong(format!(
             "its rows have the sizes {:?}, those to learn from {:?}",
             test.shape, train.shape
         )));
     }
-    if train.labels != test.labels {
-        return Err(wrong("its classes have other names than those to learn from".to_owned()));
+    match &train.labels {
+        Some(labels) if test.labels.is_some() => {
+            test.renumber(labels, |name| {
+                labels
+                    .iter()
+                    .position(|label| label == name)
+                    .ok_or_else(|| wrong(format!("its class {name:?} is none of those to learn from")))
+            })?;
+        }
+        own if own.is_some() != test.labels.is_some() => {
+            return Err(wrong(
+                "its classes have names and those to learn from have none, or the other way round".to_owned(),
+            ));
+        }
+        _ => {}
     }
     match (&train.targets, &test.targets) {
         (Targets::Classes(_), Targets::Classes(_)) => Ok(()),

@@ -1,6 +1,7 @@
 //! Tables of numbers, as CSV files hold them: a row a line, a column of which is the target.
 //!
-//! The first line is one of names where any of its fields is no number. A target column of whole numbers from 0 is one
+//! The first line is one of names where any of its fields is no number, but for a target that is a word in the second line
+//! too; or where it counts the columns. A target column of whole numbers from 0 is one
 //! of classes; one that holds words is one of classes too, in the order of the alphabet; any other is a number to
 //! predict.
 
@@ -65,8 +66,10 @@ pub fn decode(place: &str, bytes: &[u8], target: Option<&str>) -> Result<Dataset
         if wanted.is_empty() { at + 1 == columns } else { wanted.iter().any(|name| name.parse() == Ok(at)) }
     };
     let second = |at: usize| records.get(1).and_then(|record| record.get(at)).is_some_and(is_word);
-    let heading =
-        named || first.iter().enumerate().any(|(at, field)| is_word(field) && !(is_target(at) && second(at)));
+    let mut words = first.iter().enumerate().filter(|(_, field)| is_word(field));
+    let heading = named
+        || words.any(|(at, _)| !(is_target(at) && second(at)))
+        || numbers_columns(&records, |at| is_target(at) && is_word(&first[at]));
     let body = if heading { &records[1..] } else { &records[..] };
     if body.is_empty() || columns < 2 {
         return Err(wrong("expected lines of at least two columns".to_owned()));
@@ -104,6 +107,16 @@ pub fn decode(place: &str, bytes: &[u8], target: Option<&str>) -> Result<Dataset
     let mut data = Dataset::new(place, Rows::Floats(values), targets, vec![rest], hash_of([bytes]))?;
     data.labels = labels;
     Ok(data)
+}
+
+/// Whether the first line counts its columns from 0, at least three, but for words in `targets` that no other line has there:
+/// names that a table without names was given when it was written.
+fn numbers_columns(records: &[StringRecord], targets: impl Fn(usize) -> bool) -> bool {
+    let Some((first, rest)) = records.split_first() else { return false };
+    let words: Vec<usize> = (0..first.len()).filter(|at| targets(*at)).collect();
+    let counted = first.iter().enumerate().all(|(at, field)| words.contains(&at) || field.parse() == Ok(at));
+    let once = || words.iter().all(|at| rest.iter().all(|row| row[*at] != first[*at]));
+    !words.is_empty() && first.len() >= words.len() + 3 && counted && once()
 }
 
 /// The line that a record is on, from 1: what it is said to begin with may be empty lines.
@@ -192,6 +205,8 @@ mod tests {
         assert_eq!(rows(b"1,2,cat\n3,4,dog\n", Some("2")), 2);
         assert_eq!(rows(b"cat,1,2\ndog,3,4\n", Some("0")), 2);
         assert_eq!(rows(b"kind,a,b\ndog,3,4\ncat,1,2\n", Some("kind")), 2);
+        assert_eq!(rows(b"0,1,2,species\n3,4,5,dog\n1,2,3,cat\n", None), 2);
+        assert_eq!(rows(b"0,1,2,cat\n3,4,5,dog\n1,2,3,cat\n", None), 3);
         let told = |text: &[u8]| decode("t", text, None).unwrap_err().to_string();
         assert_eq!(told(b"1,,0\n1,2,0\n"), "t: line 1, column 1: \"\" found, expected a number");
         assert_eq!(told(b"nan,1,0\n1,2,0\n"), "t: line 1, column 0: \"nan\" found, expected a number");

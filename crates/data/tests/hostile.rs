@@ -9,8 +9,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use peak_alloc::PeakAlloc;
 use pellucid::preprocessing::ImageInput;
-use pellucid::{Error, npy, photograph};
-use pellucid_data::{Batches, Dataset, Plan, Rows, Targets, idx, table};
+use pellucid::{Array, Error, npy, photograph};
+use pellucid_data::{Batches, Dataset, Plan, Rows, Source, Targets, idx, open, table};
 
 /// Counts the bytes that are held.
 #[global_allocator]
@@ -145,4 +145,37 @@ fn archives_of_objects() {
     writer.finish().unwrap();
     let (told, _) = refused(|| npy::read_arrays(&path));
     assert!(told.contains("object"), "{told}");
+}
+
+/// Bytes stay bytes: an archive of pictures is read within some times its size, not with eight bytes a byte.
+#[test]
+fn pictures_of_an_archive_take_little_more_than_their_size() {
+    let _turn = TURN.lock();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pictures.npz");
+    let (rows, side) = (2048, 64);
+    let mut header =
+        format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows}, {side}, {side}, 1), }}");
+    header.push_str(&" ".repeat(117 - header.len()));
+    header.push('\n');
+    let pictures: Vec<u8> = (0..rows * side * side).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect();
+    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let mut writer = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    writer.start_file("x.npy", options).unwrap();
+    writer.write_all(b"\x93NUMPY\x01\x00\x76\x00").unwrap();
+    writer.write_all(header.as_bytes()).unwrap();
+    writer.write_all(&pictures).unwrap();
+    writer.start_file("y.npy", options).unwrap();
+    let classes = Array::I64(ndarray::ArrayD::zeros(ndarray::IxDyn(&[rows])));
+    writer.write_all(&npy::encode(&classes)).unwrap();
+    writer.finish().unwrap();
+    let before = HELD.current_usage();
+    HELD.reset_peak_usage();
+    let data = open(&Source { data: path, ..Source::default() }).unwrap().train;
+    let peak = HELD.peak_usage().saturating_sub(before);
+    assert_eq!(data.shape, [1, side, side]);
+    let Rows::Bytes(found) = &data.rows else { panic!("{:?}", data.shape) };
+    assert!(*found == pictures);
+    // The file, its array while that grows, and the pictures with channels first; eight bytes a byte would be 11 times.
+    assert!(peak < 7 * pictures.len(), "{peak}");
 }

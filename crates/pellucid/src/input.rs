@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ndarray::{ArrayD, Axis, Dimension};
+use ndarray::{ArrayD, Axis, Dimension, IxDyn};
 use pellucid_graph::{ElementType, Value, display_shape};
 
 use crate::array::Array;
 use crate::error::Error;
 use crate::file;
-use crate::model::{Model, no_preprocessing};
+use crate::model::{Model, is_flat, no_preprocessing};
 use crate::npy::{self, Npy, shape_text};
 use crate::photograph::{self, Photograph};
 
@@ -272,10 +272,10 @@ impl Model {
             .ok_or_else(|| Error::NoPreprocessing(no_preprocessing(place, self, input)))?;
         let picture = photograph::decode(place, bytes)?;
         let (values, geometry) = image.apply(place, &picture)?;
-        let array = Array::F32(values.insert_axis(Axis(0)));
+        let array = Array::F32(of_input(input, values));
         let prepared = format!("{place}, prepared as the model's preprocessing says");
         let array = fit(&prepared, input, Npy { element: ElementType::F32, array })?;
-        let photograph = Some(Arc::new(Photograph { picture, geometry }));
+        let photograph = Some(Arc::new(Photograph { picture, geometry, layout: image.layout }));
         Ok(FileRows { arrays: vec![array], rows: vec![Row { name, photograph }] })
     }
 
@@ -434,6 +434,16 @@ fn first_not_finite(array: &Array) -> Option<(usize, Vec<usize>)> {
     }?;
     let (row, within) = position.split_first()?;
     Some((*row, within.to_vec()))
+}
+
+/// A prepared picture as a row of an input: flat where the input takes flat rows.
+pub(crate) fn of_input(input: &Value, values: ArrayD<f32>) -> ArrayD<f32> {
+    if !is_flat(input) {
+        return values.insert_axis(Axis(0));
+    }
+    let count = values.len();
+    // Prepared numbers lie in the order of their axes.
+    ArrayD::from_shape_vec(IxDyn(&[1, count]), values.into_iter().collect()).expect("the size is its own")
 }
 
 /// Arrays after each other on the batch axis.

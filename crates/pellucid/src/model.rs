@@ -146,9 +146,12 @@ impl Model {
     /// For every channel, the smallest and the largest number that a picture becomes, where exactly one input takes
     /// pictures.
     pub(crate) fn picture_bounds(&self) -> Option<Vec<(f32, f32)>> {
-        let mut images = self.description.preprocessing.values();
-        let bounds = images.next()?.bounds();
-        images.next().is_none().then_some(bounds)
+        let mut images = self.description.preprocessing.iter();
+        let (name, image) = images.next()?;
+        let bounds = image.bounds();
+        // In a flat row no axis is that of channels.
+        let flat = self.inputs().any(|input| input.name == *name && is_flat(input));
+        (images.next().is_none() && (!flat || bounds.len() == 1)).then_some(bounds)
     }
 
     /// The same model with another preparation of its image input. `settings` are those of [`ImageInput::set`]; they
@@ -218,9 +221,30 @@ fn canonical(graph: &Graph) -> Result<Graph, Error> {
     Ok(raise(&fold(graph, FOLDED_ELEMENTS)?)?)
 }
 
+/// Whether an input takes rows of numbers, which a picture's are one after the other.
+pub(crate) fn is_flat(input: &Value) -> bool {
+    input.shape.as_ref().is_some_and(|shape| shape.len() == 2)
+}
+
 /// Whether a preparation gives the sizes that an input takes.
 fn check_image(place: &str, input: &Value, image: &ImageInput) -> Result<(), Error> {
     let Some(shape) = &input.shape else { return Ok(()) };
+    if is_flat(input) {
+        let made = image.shape().map(|shape| shape.iter().product::<usize>());
+        let taken = shape[1].size();
+        return match made {
+            Some(made) if taken.is_none_or(|taken| taken == made) => Ok(()),
+            _ => Err(Error::description(
+                place,
+                format!(
+                    "a picture becomes {} numbers, and input {:?} takes {}; mend color, resize or crop",
+                    made.map_or_else(|| "any number of".to_owned(), |made| made.to_string()),
+                    input.name,
+                    display_shape(shape)
+                ),
+            )),
+        };
+    }
     let (height, width) = image
         .size()
         .map_or((None, None), |(height, width)| (Some(i64::from(height)), Some(i64::from(width))));
@@ -259,6 +283,11 @@ fn check_image(place: &str, input: &Value, image: &ImageInput) -> Result<(), Err
     ))
 }
 
+/// Whether a flat row may be a picture's: it is as long as that of a very small one, or of any length.
+fn may_be_picture(length: &Dim) -> bool {
+    length.size().is_none_or(|length| length >= 16)
+}
+
 /// Layout, channels, and height and width where they are fixed.
 type Likely = (Layout, Color, Option<(u32, u32)>);
 
@@ -285,9 +314,15 @@ pub(crate) fn no_preprocessing(place: &str, model: &Model, input: &Value) -> Str
     let shape = input.shape.as_ref().map_or_else(|| "of any shape".to_owned(), |shape| display_shape(shape));
     let Some((layout, color, size)) = likely(input) else {
         return format!(
-            "{place}: it is a picture, and input {:?} of {} is {element}{shape}, which no picture becomes; give an \
-             .npy file of that shape",
-            input.name, model.name
+            "{place}: it is a picture, and input {:?} of {} is {element}{shape}, which {}; give an .npy file of that shape",
+            input.name,
+            model.name,
+            if is_flat(input) && input.shape.as_ref().is_some_and(|shape| may_be_picture(&shape[1])) {
+                "a picture becomes where its size is said, such as by --image color=gray --image resize=28x28 --image \
+                 range=0,1"
+            } else {
+                "no picture becomes"
+            }
         );
     };
     let resize = |shorter_side, size| {

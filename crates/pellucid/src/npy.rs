@@ -65,8 +65,51 @@ pub fn read_arrays(path: &Path) -> Result<Vec<(String, Array)>, Error> {
 
 /// Reads an `.npy` file; `place` is named in errors.
 pub fn decode(place: &str, bytes: &Bytes) -> Result<Npy, Error> {
-    let layout = Layout::parse(place, bytes, u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
-    layout.array(place, layout.shape.clone(), bytes.slice(layout.start..))
+    RawArray::new(place, bytes)?.array()
+}
+
+/// An array whose header was read, and whose numbers are still the bytes of its file.
+#[derive(Debug, Clone)]
+pub struct RawArray {
+    place: String,
+    layout: Layout,
+    contents: Bytes,
+}
+
+impl RawArray {
+    /// The array of an `.npy` file; `place` is named in errors.
+    ///
+    /// # Errors
+    /// A header that is none, or promises other bytes than follow.
+    pub fn new(place: &str, bytes: &Bytes) -> Result<Self, Error> {
+        let layout = Layout::parse(place, bytes, u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+        let contents = bytes.slice(layout.start..);
+        Ok(Self { place: place.to_owned(), layout, contents })
+    }
+
+    /// Element type in the file.
+    pub fn element(&self) -> ElementType {
+        self.layout.element
+    }
+
+    /// Sizes of the array.
+    pub fn shape(&self) -> &[usize] {
+        &self.layout.shape
+    }
+
+    /// The numbers, integers as `int64`.
+    ///
+    /// # Errors
+    /// Text and other elements that no array here has.
+    pub fn array(&self) -> Result<Npy, Error> {
+        self.layout.array(&self.place, self.layout.shape.clone(), self.contents.clone())
+    }
+
+    /// The numbers as they are in the file, in the order of its axes, where each is a byte of `uint8`.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        let plain = self.layout.element == ElementType::U8 && !self.layout.fortran_order;
+        plain.then_some(&self.contents)
+    }
 }
 
 /// Most bytes that stand in front of an array's numbers.
@@ -134,6 +177,14 @@ impl Layout {
 
 /// Reads an `.npz` file: its arrays by name, in the file's order, at most `limit` bytes of them once unpacked.
 pub fn decode_npz(place: &str, bytes: &[u8], limit: u64) -> Result<Vec<(String, Npy)>, Error> {
+    raw_npz(place, bytes, limit)?.into_iter().map(|(name, raw)| Ok((name, raw.array()?))).collect()
+}
+
+/// Unpacks an `.npz` file as [`decode_npz`] does, and leaves the numbers of its arrays as they are.
+///
+/// # Errors
+/// As [`decode_npz`].
+pub fn raw_npz(place: &str, bytes: &[u8], limit: u64) -> Result<Vec<(String, RawArray)>, Error> {
     let wrong = |problem: String| Error::input(place, problem);
     let broken = |error: &dyn std::fmt::Display| {
         wrong(format!("it is not a whole NPZ file: {}", error.to_string().to_lowercase()))
@@ -143,7 +194,7 @@ pub fn decode_npz(place: &str, bytes: &[u8], limit: u64) -> Result<Vec<(String, 
         return Err(wrong(format!("{} arrays found, expected at most {MOST_ARRAYS}", archive.len())));
     }
     let mut left = limit;
-    let mut arrays: Vec<(String, Npy)> = Vec::new();
+    let mut arrays: Vec<(String, RawArray)> = Vec::new();
     for index in 0..archive.len() {
         let entry = archive.by_index(index).map_err(|error| broken(&error))?;
         let name = entry.name().map_err(|error| broken(&error))?.into_owned();
@@ -161,7 +212,7 @@ pub fn decode_npz(place: &str, bytes: &[u8], limit: u64) -> Result<Vec<(String, 
             .ok()
             .and_then(|length| left.checked_sub(length))
             .ok_or_else(|| wrong(format!("unpacked it is larger than the limit of {}", file::size(limit))))?;
-        let array = decode(&format!("{place}, array {key:?}"), &Bytes::from(contents))?;
+        let array = RawArray::new(&format!("{place}, array {key:?}"), &Bytes::from(contents))?;
         arrays.push((key, array));
     }
     Ok(arrays)
@@ -429,135 +480,4 @@ pub fn encode_npz(arrays: &[(String, Array)]) -> Result<Vec<u8>, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use ndarray::{IxDyn, array};
-
-    use super::*;
-
-    fn with_header(dictionary: &str, contents: &[u8]) -> Bytes {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend([1, 0]);
-        bytes.extend(u16::try_from(dictionary.len()).unwrap().to_le_bytes());
-        bytes.extend(dictionary.as_bytes());
-        bytes.extend(contents);
-        Bytes::from(bytes)
-    }
-
-    fn told(dictionary: &str, contents: &[u8]) -> String {
-        decode("a.npy", &with_header(dictionary, contents)).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        for array in [
-            Array::F32(array![[1.0f32, -2.5], [f32::MAX, 0.0]].into_dyn()),
-            Array::F64(ArrayD::from_elem(IxDyn(&[]), 0.1)),
-            Array::I64(array![i64::MIN, 7].into_dyn()),
-            Array::Bool(array![[true], [false]].into_dyn()),
-            Array::F32(ArrayD::zeros(IxDyn(&[3, 0, 2]))),
-        ] {
-            let bytes = encode(&array);
-            assert!(bytes.len() >= 128 || array.shape().iter().product::<usize>() == 0);
-            assert_eq!(decode("a", &Bytes::from(bytes)).unwrap().array, array);
-            let packed = encode_npz(&[("x".into(), array.clone()), ("y".into(), array.clone())]).unwrap();
-            let arrays = decode_npz("a", &packed, 1 << 20).unwrap();
-            assert_eq!(arrays.len(), 2);
-            assert_eq!((arrays[1].0.as_str(), &arrays[1].1.array), ("y", &array));
-        }
-    }
-
-    #[test]
-    fn fortran_order_and_big_endian_numbers_are_turned() {
-        let contents: Vec<u8> = [1i16, 2, 3, 4, 5, 6].iter().flat_map(|value| value.to_be_bytes()).collect();
-        let bytes = with_header("{'descr': '>i2', 'fortran_order': True, 'shape': (2, 3), }", &contents);
-        let npy = decode("a", &bytes).unwrap();
-        assert_eq!(npy.element, ElementType::I16);
-        assert_eq!(npy.array, Array::I64(array![[1, 3, 5], [2, 4, 6]].into_dyn()));
-    }
-
-    #[test]
-    fn headers_that_lie_and_objects_are_refused() {
-        let header = |descr: &str, shape: &str| {
-            format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}")
-        };
-        for (dictionary, message) in [
-            (
-                header("'<f4'", "(2, 3)"),
-                "its header promises [2, 3] of float32 (24 bytes), and 8 bytes follow; the file is cut or damaged",
-            ),
-            (
-                header("'<f4'", "(4611686018427387904, 16)"),
-                "the shape [4611686018427387904, 16] in its header is larger than any memory",
-            ),
-            (
-                header("'<f8'", "(1000000000000,)"),
-                "its header promises [1000000000000] of float64 (8000000000000 bytes), and 8 bytes follow; the file \
-                 is cut or damaged",
-            ),
-            (
-                header("'|O'", "(1,)"),
-                "it holds Python objects, expected numbers; save it with .astype(np.float32)",
-            ),
-            (header("'<U5'", "(1,)"), "its elements are of type \"U5\", expected numbers or truth values"),
-            (
-                header("[('a', '<f4')]", "(1,)"),
-                "its elements are records, expected numbers; save one array a file",
-            ),
-            (header("'<f4'", "(-1,)"), "its header cannot be read near \"-1,), }\""),
-            (header("'<f4'", "(99999999999999999999,)"), "its header cannot be read near \"999999999999\""),
-            ("{'descr': '<f4', 'shape': (2,)}".to_owned(), "its header lacks \"fortran_order\""),
-            ("__import__('os')".to_owned(), "its header cannot be read near \"__import__('\""),
-            ("{'a': 1}".to_owned(), "its header has an entry \"a\" that NumPy does not write"),
-        ] {
-            assert_eq!(told(&dictionary, &[0; 8]), format!("a.npy: {message}"), "{dictionary}");
-        }
-    }
-
-    #[test]
-    fn files_cut_anywhere_are_refused_without_a_panic() {
-        let whole = encode(&Array::F32(array![1.0f32, 2.0].into_dyn()));
-        for length in 0..whole.len() {
-            assert!(decode("a", &Bytes::copy_from_slice(&whole[..length])).is_err(), "{length}");
-        }
-        let packed = encode_npz(&[("x".into(), Array::I64(array![1].into_dyn()))]).unwrap();
-        for length in 0..packed.len() {
-            assert!(decode_npz("a", &packed[..length], 1 << 20).is_err(), "{length}");
-        }
-        let long = [MAGIC, &[2, 0, 255, 255, 255, 255]].concat();
-        assert_eq!(
-            decode("a", &Bytes::from(long)).unwrap_err().to_string(),
-            "a: its header has 4294967295 bytes, expected at most 65536"
-        );
-    }
-
-    #[test]
-    fn changed_bytes_are_read_or_refused_without_a_panic() {
-        let whole = encode(&Array::F32(ArrayD::zeros(IxDyn(&[2, 3]))));
-        let packed = encode_npz(&[("x".into(), Array::I64(array![1, 2].into_dyn()))]).unwrap();
-        for (file, length) in [(&whole, whole.len()), (&packed, packed.len())] {
-            for at in 0..length {
-                for value in [0, b'9', b'(', 0x7f, 0xff] {
-                    let mut changed = file.clone();
-                    changed[at] = value;
-                    // Whatever comes of it, nothing larger than what is there.
-                    if let Ok(npy) = decode("a", &Bytes::from(changed.clone())) {
-                        assert!(npy.array.len() <= whole.len());
-                    }
-                    for (_, npy) in decode_npz("a", &changed, 1 << 16).unwrap_or_default() {
-                        assert!(npy.array.len() <= 1 << 16);
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_bomb_is_stopped_at_the_limit() {
-        let packed = encode_npz(&[("x".into(), Array::F32(ArrayD::zeros(IxDyn(&[1 << 20]))))]).unwrap();
-        assert!(packed.len() < 1 << 16);
-        assert_eq!(
-            decode_npz("bomb.npz", &packed, 1 << 20).unwrap_err().to_string(),
-            "bomb.npz: unpacked it is larger than the limit of 1 MiB"
-        );
-    }
-}
+mod tests;

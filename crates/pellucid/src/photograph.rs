@@ -5,6 +5,7 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 
 use crate::error::Error;
+use crate::preprocessing::Layout;
 
 /// Largest picture that is decoded, in pixels: a camera's largest, not a bomb.
 const MOST_PIXELS: u64 = 120_000_000;
@@ -20,6 +21,8 @@ pub struct Photograph {
     pub picture: RgbImage,
     /// Where the network's input lies on it.
     pub geometry: Geometry,
+    /// Where channels stand in the network's input, which may be a flat row of it.
+    pub layout: Layout,
 }
 
 impl Photograph {
@@ -35,7 +38,7 @@ impl Photograph {
             .collect();
         let (width, height) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
         let picture = RgbImage::from_raw(width, height, pixels)?;
-        Some(Self { picture, geometry: Geometry::whole(width, height) })
+        Some(Self { picture, geometry: Geometry::whole(width, height), layout: Layout::Nchw })
     }
 }
 

@@ -205,6 +205,17 @@ impl ImageInput {
             .map(|[height, width]| (height, width))
     }
 
+    /// Sizes of the network's input, without a batch axis and in the order of its axes, where the photograph does not matter.
+    pub fn shape(&self) -> Option<[usize; 3]> {
+        let (height, width) = self.size()?;
+        let (height, width, channels) =
+            (resample::index(height), resample::index(width), self.color.channels());
+        Some(match self.layout {
+            Layout::Nchw => [channels, height, width],
+            Layout::Nhwc => [height, width, channels],
+        })
+    }
+
     /// The network's input, without a batch axis, and where it lies on the photograph.
     ///
     /// Cost: one pass over the photograph. Height and width are those of `crop`, `resize.size` or the photograph.

@@ -1,6 +1,5 @@
 //! Rows of a data set with their right answers, as a model takes them: what it is measured on.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use pellucid_compile::score;
 use pellucid_data::{Batches, Dataset, Part, Plan, Rows, Source, Targets, open_part};
 use pellucid_graph::{Dim, ElementType, Value};
 
-use crate::fit::{scaling, sizes};
+use crate::fit::{by_name, sizes};
 use crate::pictures::Asked as Pictures;
 
 /// Which rows are asked for.
@@ -82,6 +81,7 @@ impl Known {
                 data.name
             ));
         }
+        notes.extend(by_name(model, &mut data, "give the model's names with --labels")?);
         prepare(model, &input, &mut data)?;
         let (shape, _) = sizes(&input, &data)?;
         let answers = answers(model, &data, asked.output.as_deref(), &mut notes)?;
@@ -178,8 +178,11 @@ fn prepare(model: &Model, input: &Value, data: &mut Dataset) -> Result<(), Error
     }
     let described = model.description().preprocessing.get(&input.name);
     let asked = Pictures { input, described, size: None };
-    let Some(image) = described else {
-        let what = if asked.takes_pictures() {
+    let Some(image) = described.filter(|_| asked.takes_pictures()) else {
+        let what = if asked.is_flat() {
+            "give the size and the numbers that it was trained with, such as --image color=gray --image resize=28x28 \
+             --image range=0,1, or write them into the file beside it"
+        } else if asked.takes_pictures() {
             "give the numbers that it was trained with, such as --image range=0,1 --image mean=0.5 --image std=0.5, or \
              write them into the file beside it"
         } else {
@@ -192,17 +195,11 @@ fn prepare(model: &Model, input: &Value, data: &mut Dataset) -> Result<(), Error
             input.name
         )));
     };
-    if asked.takes_pictures() {
-        let shape = asked.said(image, data)?;
-        return data.prepare(image, &shape);
-    }
-    if let Some(scaling) = scaling(Some(image), data)? {
-        data.scale(&scaling)?;
-    }
-    Ok(())
+    let shape = asked.said(image, data)?;
+    data.prepare(image, &shape)
 }
 
-/// The right answers; classes by their names where both sides have some.
+/// The right answers.
 fn answers(
     model: &Model,
     data: &Dataset,
@@ -220,8 +217,7 @@ fn answers(
             .map_err(|_| wrong(format!("row {row} is of class {class}, expected 0 or more")))?;
         known.push(class);
     }
-    let Some(named) = &data.labels else { return Ok(Answers::Classes(known)) };
-    let Some(labels) = model.labels() else {
+    if let (Some(named), None) = (&data.labels, model.labels()) {
         let outputs = score::find(model.graph(), output)?.classes;
         if outputs.is_some_and(|outputs| outputs != named.len()) {
             return Err(wrong(format!(
@@ -232,24 +228,6 @@ fn answers(
             )));
         }
         notes.push(format!("{} names no classes: those of the data are taken in their order", model.name()));
-        return Ok(Answers::Classes(known));
-    };
-    if named.iter().map(String::as_str).eq(labels.iter()) {
-        return Ok(Answers::Classes(known));
-    }
-    let mut places = BTreeMap::new();
-    for (class, name) in named.iter().enumerate() {
-        let place = labels.find(name).map_err(|error| {
-            wrong(format!(
-                "its class {name:?} is none of {}'s: {error}; rename the class, or give the model's names with --labels",
-                model.name()
-            ))
-        })?;
-        places.insert(class, place);
-    }
-    notes.push(format!("classes of the data were matched to those of {} by their names", model.name()));
-    for class in &mut known {
-        *class = places.get(class).copied().unwrap_or(usize::MAX);
     }
     Ok(Answers::Classes(known))
 }

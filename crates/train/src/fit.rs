@@ -7,7 +7,7 @@ use pellucid::preprocessing::ImageInput;
 use pellucid::{Error, Labels, Model};
 use pellucid_compile::score;
 use pellucid_compile::training::untied;
-use pellucid_data::{Dataset, Rows, Scaling, Source, Targets, open, split};
+use pellucid_data::{Dataset, Rows, Source, Targets, open, split};
 use pellucid_graph::{Dim, ElementType, Graph, Value, display_shape};
 
 use crate::pictures::Asked;
@@ -82,7 +82,9 @@ pub(crate) fn fit(model: &Model, settings: &Settings) -> Result<Fitted, Error> {
     notes.extend(opened.notes);
     let (mut whole, mut test) = (opened.train, opened.test);
     for data in [Some(&mut whole), test.as_mut()].into_iter().flatten() {
-        notes.extend(by_name(model, data)?);
+        let classes = data.labels.as_ref().map_or(0, Vec::len);
+        let remedy = format!("give the model a new last layer with --head {classes}");
+        notes.extend(by_name(model, data, &remedy)?);
     }
     let scored = score::find(&graph, settings.output.as_deref())?;
     let outputs = scored.classes.unwrap_or(1);
@@ -156,36 +158,36 @@ fn prepare(
     input: &Value,
     description: &Description,
     settings: &Settings,
-    mut parts: Vec<&mut Dataset>,
+    parts: Vec<&mut Dataset>,
 ) -> Result<Option<ImageInput>, Error> {
     let Some(train) = parts.first() else { return Ok(None) };
+    if !train.is_pictures() {
+        if settings.data.size.is_some() {
+            return Err(Error::Setting {
+                name: "data.size".to_owned(),
+                problem: "the rows are no pictures: leave the setting out".to_owned(),
+            });
+        }
+        return Ok(None);
+    }
     let described = description.preprocessing.get(&input.name);
     let asked = Asked { input, described, size: settings.data.size };
-    if train.is_pictures() && asked.takes_pictures() {
-        let (image, shape) = asked.completed(train)?;
-        for data in parts {
-            data.prepare(&image, &shape)?;
-        }
-        return Ok(Some(image));
-    }
-    if matches!(train.rows, Rows::Files(_)) {
+    if !asked.takes_pictures() {
         return Err(Error::Input {
             place: train.name.clone(),
-            problem: format!("its rows are pictures, and the model's input {:?} takes none", input.name),
+            problem: format!(
+                "its rows are pictures, and the model's input {:?} takes {}, which no picture becomes: give the rows as floats \
+                 in an .npz",
+                input.name,
+                display_shape(&input.shape.clone().unwrap_or_default())
+            ),
         });
     }
-    if settings.data.size.is_some() {
-        return Err(Error::Setting {
-            name: "data.size".to_owned(),
-            problem: "the rows are no pictures, or the model takes none: leave the setting out".to_owned(),
-        });
+    let (image, shape) = asked.completed(train)?;
+    for data in parts {
+        data.prepare(&image, &shape)?;
     }
-    if let Some(scaling) = scaling(described, train)? {
-        for data in &mut parts {
-            data.scale(&scaling)?;
-        }
-    }
-    Ok(None)
+    Ok(Some(image))
 }
 
 /// Sizes of a row of the input, and what its symbols stand for.
@@ -227,23 +229,6 @@ pub(crate) fn sizes(input: &Value, data: &Dataset) -> Result<(Vec<usize>, BTreeM
             display_shape(&wanted)
         ),
     })
-}
-
-/// What the model says of bytes, or else what brings the data to mean 0 and deviation 1.
-pub(crate) fn scaling(image: Option<&ImageInput>, data: &Dataset) -> Result<Option<Scaling>, Error> {
-    let Some(own) = data.statistics(false)? else { return Ok(None) };
-    let Some(image) = image else { return Ok(Some(own)) };
-    let of = |list: &[f32], channel: usize, default: f32| {
-        list.get(channel).or_else(|| list.first().filter(|_| list.len() == 1)).copied().unwrap_or(default)
-    };
-    let [low, high] = image.range.unwrap_or([0.0, 255.0]);
-    let mut scaling = Scaling { mean: Vec::new(), std: Vec::new() };
-    for channel in 0..own.mean.len() {
-        let scale = of(&image.scale, channel, 1.0) / of(&image.std, channel, 1.0);
-        scaling.mean.push((of(&image.mean, channel, 0.0) - low) / (high - low));
-        scaling.std.push(1.0 / (scale * (high - low)));
-    }
-    Ok(Some(scaling))
 }
 
 /// What is minimised: what was said, or what the targets are.
@@ -301,32 +286,23 @@ fn require_classes(model: &Model, data: &Dataset, outputs: usize) -> Result<(), 
     })
 }
 
-/// Gives classes the model's numbers, where both sides have names; what was done is told.
-fn by_name(model: &Model, data: &mut Dataset) -> Result<Option<String>, Error> {
-    let (Some(named), Some(labels)) = (&data.labels, model.labels()) else { return Ok(None) };
-    if named.iter().map(String::as_str).eq(labels.iter()) {
-        return Ok(None);
-    }
-    let places = named.iter().map(|name| {
-        let place = labels.find(name).map_err(|error| Error::Input {
-            place: data.name.clone(),
+/// Gives classes the model's numbers, where both sides have names; what was done is told. `remedy` is what helps where a
+/// class is none of the model's, but for another name.
+pub(crate) fn by_name(model: &Model, data: &mut Dataset, remedy: &str) -> Result<Option<String>, Error> {
+    let Some(labels) = model.labels() else { return Ok(None) };
+    let place = data.name.clone();
+    let names: Vec<String> = labels.iter().map(ToOwned::to_owned).collect();
+    let changed = data.renumber(&names, |name| {
+        labels.find(name).map_err(|error| Error::Input {
+            place: place.clone(),
             problem: format!(
-                "its class {name:?} is none of {}'s: {error}; rename the class, or give the model a new last layer with \
-                 --head {}",
-                model.name(),
-                named.len()
+                "its class {name:?} is none of {}'s: {error}; rename the class, or {remedy}",
+                model.name()
             ),
-        })?;
-        Ok(i64::try_from(place).unwrap_or(i64::MAX))
-    });
-    let places = places.collect::<Result<Vec<i64>, Error>>()?;
-    if let Targets::Classes(classes) = &mut data.targets {
-        for class in classes {
-            *class = usize::try_from(*class).ok().and_then(|class| places.get(class)).copied().unwrap_or(-1);
-        }
-    }
-    data.labels = Some(labels.iter().map(ToOwned::to_owned).collect());
-    Ok(Some(format!("classes of {} were matched to those of {} by their names", data.name, model.name())))
+        })
+    })?;
+    Ok(changed
+        .then(|| format!("classes of {place} were matched to those of {} by their names", model.name())))
 }
 
 /// Refuses settings that would change nothing.

@@ -27,9 +27,22 @@ struct Sizes {
 }
 
 impl Asked<'_> {
-    /// Whether the input can take pictures: rows, and three axes behind them.
+    /// Whether the input can take pictures: rows, and three axes behind them, or one, along which a picture's numbers lie one
+    /// after the other.
     pub(crate) fn takes_pictures(&self) -> bool {
-        self.input.shape.as_ref().is_some_and(|shape| shape.len() == 4)
+        self.input.shape.as_ref().is_some_and(|shape| matches!(shape.len(), 2 | 4))
+    }
+
+    /// Whether a picture's numbers lie along one axis.
+    pub(crate) fn is_flat(&self) -> bool {
+        self.input.shape.as_ref().is_some_and(|shape| shape.len() == 2)
+    }
+
+    /// Channels of pictures of this height and width that a flat row of the input has.
+    fn channels_of_row(&self, [height, width]: [usize; 2]) -> Option<usize> {
+        let length = self.input.shape.as_ref().filter(|_| self.is_flat())?[1].size()?;
+        let channels = length / height.checked_mul(width).filter(|plane| *plane > 0)?;
+        (matches!(channels, 1 | 3) && channels * height * width == length).then_some(channels)
     }
 
     /// How pictures of `data` are prepared for training, and the sizes of the rows that they become: what the model says;
@@ -39,7 +52,7 @@ impl Asked<'_> {
     /// A size that is asked for and is not the input's; pictures of many sizes for an input of none; channels that no
     /// picture has.
     pub(crate) fn completed(&self, data: &Dataset) -> Result<(ImageInput, Vec<usize>), Error> {
-        let found = self.sizes();
+        let mut found = self.sizes();
         let held = held(data);
         for (asked, fixed) in self.size.into_iter().flatten().map(index).zip(found.sides) {
             if let Some(fixed) = fixed.filter(|fixed| *fixed != asked) {
@@ -53,6 +66,7 @@ impl Asked<'_> {
             }
         }
         let sides = self.sides(&found, held)?;
+        found.channels = found.channels.or_else(|| self.channels_of_row(sides));
         let mut image = match self.described {
             Some(image) => image.clone(),
             None => self.drawn_up(data, &found, held)?,
@@ -84,7 +98,7 @@ impl Asked<'_> {
 
     /// Which axis holds what: as the model says, else channels stand first unless only the last axis can be channels.
     fn sizes(&self) -> Sizes {
-        let shape = self.input.shape.as_deref().unwrap_or_default();
+        let shape = self.input.shape.as_deref().filter(|_| !self.is_flat()).unwrap_or_default();
         let at = |axis: usize| shape.get(axis).and_then(Dim::size);
         let is_channels = |axis: usize| matches!(at(axis), Some(1 | 3));
         let layout = self.described.map_or_else(
@@ -228,6 +242,16 @@ mod tests {
         // Three channels for one: gray, whose mean is not that of the channels together.
         let (image, shape) = completed([1, 3, 3], None, None, data(3, 6, 5)).unwrap();
         assert_eq!((shape, image.color), (vec![1, 3, 3], Color::Gray));
+        // A flat row: the size of the pictures, their channels if the row is as long, and made gray if that is.
+        let flat = |length: usize, data: Dataset| {
+            let input = Value { shape: Some(vec![Dim::symbol("n"), Dim::from(length)]), ..input([1; 3]) };
+            let asked = Asked { input: &input, described: None, size: None };
+            let (image, shape) = asked.completed(&data).unwrap();
+            (shape, image.color, exact(&image))
+        };
+        assert_eq!(flat(30, data(1, 6, 5)), (vec![1, 6, 5], Color::Gray, Some([6, 5])));
+        assert_eq!(flat(90, data(3, 6, 5)), (vec![3, 6, 5], Color::Rgb, Some([6, 5])));
+        assert_eq!(flat(30, data(3, 6, 5)), (vec![1, 6, 5], Color::Gray, Some([6, 5])));
         // Channels last.
         let (image, shape) = completed([8, 8, 3], None, None, data(1, 6, 5)).unwrap();
         assert_eq!((shape, image.layout), (vec![8, 8, 3], Layout::Nhwc));

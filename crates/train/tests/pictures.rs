@@ -6,10 +6,13 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use image::{GrayImage, ImageFormat, Rgb, RgbImage};
-use ndarray::Axis;
+use ndarray::{ArrayD, Axis};
 use pellucid::evaluate::Answered;
 use pellucid::npy::encode_npz;
-use pellucid::{Array, Error, Limits, Model};
+use pellucid::package::{PackageOptions, package};
+use pellucid::photograph::Geometry;
+use pellucid::render::heat::{Drawn, draw_row};
+use pellucid::{Array, Error, Limits, Model, Options, Silent, explain};
 use pellucid_train::new::{Design, design};
 use pellucid_train::{Asked, Known, Outcome, Quiet, Settings, train};
 
@@ -60,20 +63,34 @@ fn trained(model: &Model, settings: &Settings, folder: &Path) -> Result<Outcome,
     train(model, settings, folder, &limits, &Quiet)
 }
 
-#[test]
-fn training_measuring_and_predicting_prepare_alike() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, out) = (data(folder.path()), folder.path().join("run"));
+/// A network of rows of so many numbers.
+fn flat(length: usize) -> Model {
+    let made = Design {
+        family: "mlp".to_owned(),
+        input: Some(vec![length]),
+        outputs: Some(3),
+        widths: Some(vec![9]),
+        ..Design::default()
+    };
+    Model::from_graph("net", design(&made).unwrap()).unwrap()
+}
+
+/// What a network that was trained on the pictures is measured on, which is what it predicts from; where that lies on them
+/// and what the run tells are looked at, too.
+fn measured_and_predicted(
+    network: &Model,
+    folder: &Path,
+) -> (Model, ArrayD<f32>, Geometry, serde_json::Value) {
+    let (data, out) = (data(folder), folder.join("run"));
     let mut chosen = settings(&data);
     chosen.augment.flip = true;
-    let outcome = trained(&network(3), &chosen, &out).unwrap();
+    let outcome = trained(network, &chosen, &out).unwrap();
     let model = Model::open(outcome.model.unwrap()).unwrap();
     let known = Known::open(&model, &Asked { data, ..Asked::default() }).unwrap();
     let measured = known.batches(7).map(|part| part.unwrap().arrays()[0].1.to_f32());
     let measured: Vec<_> = measured.collect();
     let views: Vec<_> = measured.iter().map(|part| part.view()).collect();
     let measured = ndarray::concatenate(Axis(0), &views).unwrap();
-    assert_eq!(measured.shape(), [60, 3, 16, 12]);
     for (row, measured) in (0u32..).zip(measured.axis_iter(Axis(0))) {
         let mut png = Cursor::new(Vec::new());
         GrayImage::from_raw(WIDTH, HEIGHT, bytes(row)).unwrap().write_to(&mut png, ImageFormat::Png).unwrap();
@@ -85,11 +102,45 @@ fn training_measuring_and_predicting_prepare_alike() {
     let shown = known.rows(&[3, 59]).unwrap();
     assert_eq!(shown.arrays()[0].1.to_f32().index_axis(Axis(0), 1), measured.index_axis(Axis(0), 59));
     let geometry = shown.rows()[0].photograph.as_ref().unwrap().geometry;
-    assert_eq!((geometry.original, geometry.resized), ((5, 6), (12, 16)));
     let about = std::fs::read(out.join("run.json")).unwrap();
-    let about: serde_json::Value = serde_json::from_slice(&about).unwrap();
+    (model, measured, geometry, serde_json::from_slice(&about).unwrap())
+}
+
+#[test]
+fn training_measuring_and_predicting_prepare_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, measured, geometry, about) = measured_and_predicted(&network(3), folder.path());
+    assert_eq!(measured.shape(), [60, 3, 16, 12]);
+    assert_eq!((geometry.original, geometry.resized), ((5, 6), (12, 16)));
     assert_eq!(about["input"]["pictures"], serde_json::json!([1, 6, 5]));
     assert_eq!(about["input"]["preparation"]["resize"]["size"], serde_json::json!([16, 12]));
+}
+
+/// A model of flat rows that was trained on pictures says which, so that it takes them, shows what speaks for a class where it
+/// is, and is packaged as any other.
+#[test]
+fn flat_rows_are_pictures_that_the_trained_model_describes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, measured, geometry, _) = measured_and_predicted(&flat(30), folder.path());
+    assert_eq!(measured.shape(), [60, 30]);
+    assert_eq!((geometry.original, geometry.resized), ((5, 6), (5, 6)));
+    let path = folder.path().join("p.png");
+    GrayImage::from_raw(WIDTH, HEIGHT, bytes(7)).unwrap().save(&path).unwrap();
+    let inputs = model.read(&[&path]).unwrap();
+    let explanation = explain(&model, inputs, &Options::new("input-x-gradient"), &Silent).unwrap();
+    let attribution = &explanation.explained[0].attribution;
+    let Drawn::Map(map) = draw_row(&explanation, &explanation.explained[0], 0, 0) else {
+        panic!("expected a map")
+    };
+    assert_eq!(map.values.dim(), (6, 5));
+    assert!(map.values.iter().eq(attribution.values[0].1.iter()) && !map.is_zero());
+    let packaged =
+        package(&model, &PackageOptions { pictures: vec![path], ..PackageOptions::default() }).unwrap();
+    assert_eq!(packaged.image.as_deref(), Some("image"));
+    assert!(packaged.checks.len() >= 2, "{:?}", packaged.checks);
+    // Rows of other lengths are no pictures of this data.
+    let error = trained(&flat(31), &settings(folder.path()), &folder.path().join("other")).unwrap_err();
+    assert!(error.to_string().contains("a row has the sizes [1, 6, 5]"), "{error}");
 }
 
 #[test]

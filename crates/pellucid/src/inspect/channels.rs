@@ -108,7 +108,7 @@ struct Channel {
 
 /// The axis of an input's channels.
 pub(crate) fn channel_axis(model: &Model, name: &str, shape: &[usize]) -> Option<usize> {
-    if let Some(image) = model.description().preprocessing.get(name) {
+    if let (Some(image), 4) = (model.description().preprocessing.get(name), shape.len()) {
         return Some(if image.layout == Layout::Nhwc { 3 } else { 1 });
     }
     match shape {

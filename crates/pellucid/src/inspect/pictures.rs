@@ -6,7 +6,7 @@ use ndarray::{ArrayD, Axis};
 use super::channels::channel_axis;
 use crate::input::Inputs;
 use crate::model::Model;
-use crate::preprocessing::{Color, Layout};
+use crate::preprocessing::{Color, ImageInput, Layout};
 use crate::resample::to_byte;
 
 /// The first input of one row that is a picture, as people see it: what the model's preprocessing did to pixels is undone;
@@ -14,7 +14,8 @@ use crate::resample::to_byte;
 /// picture.
 pub(crate) fn picture(model: &Model, example: &Inputs) -> Option<RgbImage> {
     for (name, array) in example.arrays() {
-        let values = array.rows(0..1).to_f32();
+        let image = model.description().preprocessing.get(name);
+        let values = unflattened(array.rows(0..1).to_f32(), image);
         if let [1, height, width] = *values.shape() {
             return grey(&values, (height, width));
         }
@@ -25,7 +26,7 @@ pub(crate) fn picture(model: &Model, example: &Inputs) -> Option<RgbImage> {
             values = values.permuted_axes(vec![2, 0, 1]);
         }
         let [channels, height, width] = *values.shape() else { continue };
-        let bounds = model.description().preprocessing.get(name).map(|image| (image.bounds(), image.color));
+        let bounds = image.map(|image| (image.bounds(), image.color));
         if let (Some((bounds, color)), 1 | 3) = (&bounds, channels) {
             return Some(undone(&values, bounds, *color, (height, width)));
         }
@@ -37,6 +38,15 @@ pub(crate) fn picture(model: &Model, example: &Inputs) -> Option<RgbImage> {
         return grey(&values.mean_axis(Axis(0))?, (height, width));
     }
     None
+}
+
+/// A flat row with the axes of the picture that it was made of, where the model says which.
+fn unflattened(values: ArrayD<f32>, image: Option<&ImageInput>) -> ArrayD<f32> {
+    let Some([a, b, c]) = image.filter(|_| values.ndim() == 2).and_then(ImageInput::shape) else {
+        return values;
+    };
+    let reshaped = values.to_shape(vec![1, a, b, c]).map(|values| values.to_owned());
+    reshaped.unwrap_or(values)
 }
 
 /// Whether an input is laid out with its channels behind the space.

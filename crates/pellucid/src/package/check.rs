@@ -14,6 +14,7 @@ use super::{Image, Making, ready};
 use crate::array::Array;
 use crate::error::Error;
 use crate::file;
+use crate::input::of_input;
 use crate::model::Model;
 use crate::photograph;
 
@@ -129,7 +130,7 @@ fn on_picture(
         .find(&image.input)
         .ok_or_else(|| Error::Internal(format!("the model has no input {:?} any more", image.input)))?;
     let (own, _) = image.how.apply(name, picture)?;
-    let own = repeated(Array::F32(own.insert_axis(Axis(0))), source, input);
+    let own = repeated(Array::F32(of_input(source.value(input), own)), source, input);
     let (width, height) = (picture.width(), picture.height());
     let sides = [1, crate::resample::index(height), crate::resample::index(width), 3];
     let bytes = picture.as_raw().iter().map(|byte| i64::from(*byte)).collect();

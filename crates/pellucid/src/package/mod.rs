@@ -21,7 +21,7 @@ use crate::attribution::Unit;
 use crate::compile::{ArtefactOptions, with_attribution, written};
 use crate::error::Error;
 use crate::explain::{Limits, Options};
-use crate::model::Model;
+use crate::model::{Model, is_flat};
 use crate::preprocessing::{Color, ImageInput, Layout};
 use crate::resample::Interpolation;
 
@@ -177,9 +177,11 @@ impl<'a> Making<'a> {
             let rows = rows.unwrap_or_else(|| Dim::symbol("n"));
             let shape = vec![rows, side("height"), side("width"), Dim::known(3)];
             let picture = builder.input(&image.name, ElementType::U8, shape);
-            let ready =
-                builder.named("Identity", prepared(picture, &preparation(&image.how))?, &ready(image));
-            given.insert(id, ready.id());
+            let mut values = prepared(picture, &preparation(&image.how))?;
+            if is_flat(self.source.value(id)) {
+                values = values.reshape(&[0, -1]);
+            }
+            given.insert(id, builder.named("Identity", values, &ready(image)).id());
         }
         let (graph, here) = behind(builder.finish()?, &self.source, &given)?;
         let at = |id: ValueId| {

@@ -63,7 +63,8 @@ pub(crate) fn of_photograph(name: &str, picture: RgbImage, side: usize, values: 
         image.set(key, &value).unwrap();
     }
     let (array, geometry) = image.apply(name, &picture).unwrap();
-    let row = Row { name: name.to_owned(), photograph: Some(Arc::new(Photograph { picture, geometry })) };
+    let photograph = Photograph { picture, geometry, layout: image.layout };
+    let row = Row { name: name.to_owned(), photograph: Some(Arc::new(photograph)) };
     let array = Array::F32(array.insert_axis(ndarray::Axis(0)));
     let inputs = Inputs::new(vec![("image".to_owned(), array)], vec![row]).unwrap();
     explanation(inputs, "image", values)

@@ -1,9 +1,10 @@
 //! From an attribution to what is drawn: the sum over channels, and the limits of its colours.
 
-use ndarray::{Array2, ArrayViewD, Axis};
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn};
 
 use super::colour::ColourMap;
 use crate::attribution::{Explained, Explanation};
+use crate::preprocessing::Layout;
 use crate::resample;
 
 /// Part of the values that lie within the limits of the colours.
@@ -53,7 +54,7 @@ pub enum Drawn {
 /// Where each number repeats along `repeated` channels, as an occluded window's drop does, a sum over channels counts it
 /// once.
 pub fn draw(values: &ArrayViewD<'_, f32>, repeated: usize) -> Drawn {
-    let once = |sum: ndarray::ArrayD<f32>| sum / repeated.max(1) as f32;
+    let once = |sum: ArrayD<f32>| sum / repeated.max(1) as f32;
     let shape = values.shape().to_vec();
     match shape.as_slice() {
         [a, _, c] => {
@@ -102,7 +103,24 @@ pub fn draw_row(explanation: &Explanation, explained: &Explained, index: usize, 
         let summed = if *channels == 1 { "" } else { "sum over channels" };
         return map(&values.sum_axis(Axis(0)).view(), summed);
     }
+    if let (false, Some(picture)) = (of_layer, unflattened(explanation, row, &values)) {
+        return draw(&picture.view(), attribution.repeats(index));
+    }
     draw(&values, attribution.repeats(index))
+}
+
+/// The axes of the picture that a flat row was made of.
+fn unflattened(explanation: &Explanation, row: usize, values: &ArrayViewD<'_, f32>) -> Option<ArrayD<f32>> {
+    let photograph = explanation.inputs.rows()[row].photograph.as_ref()?;
+    let [length] = *values.shape() else { return None };
+    let (width, height) = photograph.geometry.crop;
+    let (width, height) = (resample::index(width), resample::index(height));
+    let channels = length / height.checked_mul(width).filter(|plane| *plane > 0)?;
+    let shape = match photograph.layout {
+        Layout::Nchw => [channels, height, width],
+        Layout::Nhwc => [height, width, channels],
+    };
+    ArrayD::from_shape_vec(IxDyn(&shape), values.iter().copied().collect()).ok()
 }
 
 fn map(values: &ArrayViewD<'_, f32>, summed: &'static str) -> Drawn {
@@ -158,7 +176,7 @@ impl HeatMap {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{ArrayD, IxDyn, array};
+    use ndarray::array;
 
     use super::*;
 

@@ -193,6 +193,7 @@ mod tests {
     use super::*;
     use crate::input::Row;
     use crate::photograph::{Geometry, Photograph};
+    use crate::preprocessing::Layout;
 
     fn map(values: &ArrayD<f32>) -> HeatMap {
         match draw(&values.view(), 1) {
@@ -206,7 +207,8 @@ mod tests {
         let picture = RgbImage::from_pixel(1000, 500, Rgb([0, 160, 0]));
         let geometry =
             Geometry { original: (1000, 500), resized: (200, 100), offset: (50, 0), crop: (100, 100) };
-        let row = Row { name: "a.png".into(), photograph: Some(Arc::new(Photograph { picture, geometry })) };
+        let photograph = Photograph { picture, geometry, layout: Layout::Nchw };
+        let row = Row { name: "a.png".into(), photograph: Some(Arc::new(photograph)) };
         let array = Array::F32(ArrayD::zeros(IxDyn(&[1, 3, 100, 100])));
         Inputs::new(vec![("x".into(), array)], vec![row]).unwrap()
     }
