@@ -103,11 +103,11 @@ impl Dataset {
     ) -> Result<Self, Error> {
         let name = name.into();
         let wrong = |problem: String| Error::Input { place: name.clone(), problem };
-        let size: usize = shape.iter().product();
+        let size = shape.iter().fold(1usize, |size, next| size.saturating_mul(*next));
         let held = match &rows {
             Rows::Bytes(bytes) => bytes.len(),
             Rows::Floats(floats) => floats.len(),
-            Rows::Files(files) => files.len() * size,
+            Rows::Files(files) => files.len().saturating_mul(size),
         };
         if size == 0 || held == 0 {
             return Err(wrong("it holds no rows".to_owned()));
@@ -500,5 +500,8 @@ mod tests {
         let classes = |count: i64| Targets::Classes((0..count).collect());
         assert_eq!(told(Rows::Floats(vec![0.0; 4]), classes(3)), "d: 2 rows found, and 3 targets");
         assert_eq!(told(Rows::Floats(Vec::new()), classes(0)), "d: it holds no rows");
+        let none = Rows::Floats(Vec::new());
+        let giant = Dataset::new("d", none, classes(0), vec![usize::MAX, 2], String::new()).unwrap_err();
+        assert_eq!(giant.to_string(), "d: it holds no rows");
     }
 }

@@ -88,6 +88,10 @@ pub fn decode(place: &str, mut reader: impl Read) -> Result<Idx, Error> {
         shape.push(usize::try_from(size).unwrap_or(usize::MAX));
         count = count.saturating_mul(u64::from(size));
     }
+    // Beside a size of 0 any others are as many bytes, and no product of theirs is safe.
+    if count == 0 {
+        return Err(wrong(format!("its sizes are {shape:?}: it holds nothing")));
+    }
     if count > MOST_BYTES {
         return Err(wrong(format!("its sizes {shape:?} are {count} bytes, expected at most {MOST_BYTES}")));
     }
@@ -154,6 +158,9 @@ mod tests {
             "f: its sizes [2, 3] promise 6 bytes, and 1 follow; the file is cut"
         );
         assert_eq!(told(&file(&[1], &[1, 2])), "f: more follows than the 1 bytes that its sizes [1] promise");
+        assert_eq!(told(&file(&[2, 0], &[])), "f: its sizes are [2, 0]: it holds nothing");
+        let nothing = told(&file(&[u32::MAX, u32::MAX, u32::MAX, 0], &[]));
+        assert!(nothing.ends_with("it holds nothing"), "{nothing}");
         let huge = told(&file(&[u32::MAX, u32::MAX, 7], &[]));
         assert!(huge.contains("expected at most 4294967296"), "{huge}");
     }
