@@ -178,8 +178,11 @@ fn damage_is_told_in_words() {
         _ => value,
     });
     let found = summed(&model);
-    let told: Vec<String> =
-        found.findings.iter().map(|finding| format!("{}: {}", finding.weight, finding.remark)).collect();
+    let told: Vec<String> = found
+        .findings
+        .iter()
+        .map(|finding| format!("{}: {}", finding.weights.join(", "), finding.remark))
+        .collect();
     let says =
         |weight: &str, words: &str| told.iter().any(|told| told.starts_with(weight) && told.contains(words));
     assert!(says("conv.weight", "1 of 4 channels is dead, all weights as good as 0: number 1"), "{told:?}");
@@ -192,6 +195,21 @@ fn damage_is_told_in_words() {
     // A wave as a matrix is the sum of few products, and is told so; nothing else is remarkable of the network.
     let calm = summed(&network());
     assert!(calm.findings.iter().all(|finding| finding.remark.contains("of rank")), "{:?}", calm.findings);
+}
+
+#[test]
+fn what_is_true_of_several_weights_is_told_once() {
+    let model = changed(|name, _, value| if name.ends_with(".weight") { 0.0 } else { value });
+    let found = summed(&model);
+    let zero = found
+        .findings
+        .iter()
+        .filter(|finding| finding.remark.starts_with("all of it is 0"))
+        .collect::<Vec<_>>();
+    assert_eq!(zero.len(), 1, "{:?}", found.findings);
+    assert_eq!(zero[0].weights, ["conv.weight", "norm.weight", "head.weight"]);
+    let text = rendered::summary(&found, None, false, PLAIN);
+    assert!(text.contains("\n  conv.weight, norm.weight, head.weight: all of it is 0"), "{text}");
 }
 
 #[test]

@@ -196,14 +196,12 @@ fn matched(before: &[Weight<'_>], after: &[Weight<'_>]) -> Vec<(usize, usize, Ma
 }
 
 fn unmatched(of: &[Weight<'_>], taken: &BTreeSet<usize>, others: &[Weight<'_>]) -> Vec<Unmatched> {
+    let named: BTreeMap<&str, &Tensor> = others.iter().map(|other| (other.name, other.tensor)).collect();
     let left = of.iter().enumerate().filter(|(position, _)| !taken.contains(position));
     left.map(|(_, weight)| Unmatched {
         name: weight.name.to_owned(),
         shape: weight.tensor.shape().to_vec(),
-        other_shape: others
-            .iter()
-            .find(|other| other.name == weight.name)
-            .map(|other| other.tensor.shape().to_vec()),
+        other_shape: named.get(weight.name).map(|tensor| tensor.shape().to_vec()),
     })
     .collect()
 }

@@ -12,7 +12,7 @@ mod profile;
 mod receptive;
 mod weights;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use pellucid_graph::{Dim, Graph, ValueId};
 use pellucid_runtime::live_bytes;
@@ -157,8 +157,8 @@ pub struct Port {
 /// Something that a person should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The weight.
-    pub weight: String,
+    /// The weights of which it is true in the same words.
+    pub weights: Vec<String>,
     /// What is remarkable.
     pub remark: String,
 }
@@ -219,9 +219,6 @@ pub fn summary(model: &Model, options: &SummaryOptions) -> Result<Summary, Error
         shape: layers::shape(&graph, *id),
         value: value.map(|id| graph.value(id).name.clone()),
     };
-    let findings = layers.rows.iter().flat_map(|layer| &layer.weights).flat_map(|weight| {
-        weight.remarks.iter().map(|remark| Finding { weight: weight.title(), remark: remark.clone() })
-    });
     Ok(Summary {
         model: model.name().to_owned(),
         inputs: graph.inputs().iter().map(|id| port(id, None)).collect(),
@@ -231,12 +228,28 @@ pub fn summary(model: &Model, options: &SummaryOptions) -> Result<Summary, Error
         multiply_adds: layers.rows.iter().try_fold(0u64, |sum, layer| sum.checked_add(layer.multiply_adds?)),
         memory: Memory { weights: found.bytes, peak_activations: live_bytes(&graph) },
         modules: Outline::of(&layers.rows, &layers.places),
-        findings: findings.collect(),
+        findings: findings(&layers.rows),
         notes: notes(&graph, &layers.rows, &guessed),
         profile: None,
         filters: options.weights.then(|| filters::of(&graph)).flatten(),
         layers: layers.rows,
     })
+}
+
+/// What is remarkable of the layers' weights, the same words once.
+fn findings(layers: &[Layer]) -> Vec<Finding> {
+    let mut found: Vec<Finding> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for weight in layers.iter().flat_map(|layer| &layer.weights) {
+        for remark in &weight.remarks {
+            let place = *places.entry(remark).or_insert(found.len());
+            if place == found.len() {
+                found.push(Finding { weights: Vec::new(), remark: remark.clone() });
+            }
+            found[place].weights.push(weight.title());
+        }
+    }
+    found
 }
 
 /// The same, with the share of time that every layer takes; see [`profile`] for what is measured.

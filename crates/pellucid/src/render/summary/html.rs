@@ -102,12 +102,9 @@ fn list(items: impl Iterator<Item = String>) -> String {
 
 fn remarks(summary: &Summary) -> String {
     let read = summary.layers.iter().any(|layer| !layer.weights.is_empty());
-    let found = list(
-        summary
-            .findings
-            .iter()
-            .map(|finding| format!("<b>{}</b>: {}", escape(&finding.weight), escape(&finding.remark))),
-    );
+    let found = list(summary.findings.iter().map(|finding| {
+        format!("<b>{}</b>: {}", escape(&finding.weights.join(", ")), escape(&finding.remark))
+    }));
     let found = match (read, found.is_empty()) {
         (true, true) => "<p class=\"soft\">Nothing remarkable in the weights.</p>".to_owned(),
         _ => found,

@@ -9,6 +9,9 @@ use crate::render::terminal::{Style, clean, strong};
 use crate::render::words::{self, bytes, count, number, percent, to_f32};
 use crate::summary::{Difference, Layer, Moved, Row, Summary, Unmatched, WeightStatistics};
 
+/// Weights that a finding names.
+const NAMED: usize = 4;
+
 /// Findings that are listed.
 const LISTED: usize = 12;
 
@@ -162,7 +165,12 @@ fn findings(text: &mut String, summary: &Summary, style: Style) {
     }
     let _ = writeln!(text, "\n{}", strong("remarkable in the weights", style));
     for finding in summary.findings.iter().take(LISTED) {
-        let _ = writeln!(text, "  {}: {}", clean(&finding.weight), finding.remark);
+        let named: Vec<&str> = finding.weights.iter().take(NAMED).map(String::as_str).collect();
+        let more = match finding.weights.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let _ = writeln!(text, "  {}{more}: {}", clean(&named.join(", ")), finding.remark);
     }
     if summary.findings.len() > LISTED {
         let _ = writeln!(
