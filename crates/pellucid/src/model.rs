@@ -229,54 +229,37 @@ pub(crate) fn is_flat(input: &Value) -> bool {
 /// Whether a preparation gives the sizes that an input takes.
 fn check_image(place: &str, input: &Value, image: &ImageInput) -> Result<(), Error> {
     let Some(shape) = &input.shape else { return Ok(()) };
-    if is_flat(input) {
-        let made = image.shape().map(|shape| shape.iter().product::<usize>());
-        let taken = shape[1].size();
-        return match made {
-            Some(made) if taken.is_none_or(|taken| taken == made) => Ok(()),
-            _ => Err(Error::description(
-                place,
-                format!(
-                    "a picture becomes {} numbers, and input {:?} takes {}; mend color, resize or crop",
-                    made.map_or_else(|| "any number of".to_owned(), |made| made.to_string()),
-                    input.name,
-                    display_shape(shape)
-                ),
-            )),
-        };
-    }
     let (height, width) = image
         .size()
         .map_or((None, None), |(height, width)| (Some(i64::from(height)), Some(i64::from(width))));
-    let channels = i64::try_from(image.color.channels()).ok();
+    let channels = ("channels", i64::try_from(image.color.channels()).ok());
+    let (height, width) = (("height", height), ("width", width));
     let prepared = match image.layout {
-        Layout::Nchw => [None, channels, height, width],
-        Layout::Nhwc => [None, height, width, channels],
+        Layout::Nchw => [channels, height, width],
+        Layout::Nhwc => [height, width, channels],
     };
-    let agrees = |(expected, prepared): (&Dim, &Option<i64>)| match (expected.value(), prepared) {
-        (Some(expected), Some(prepared)) => expected == *prepared,
-        _ => true,
+    let flat = is_flat(input);
+    let fits = if flat {
+        let length = prepared.iter().try_fold(1i64, |product, (_, size)| product.checked_mul((*size)?));
+        length.is_some_and(|length| shape[1].value().is_none_or(|taken| taken == length))
+    } else {
+        let agrees = |(taken, (_, size)): (&Dim, &(&str, Option<i64>))| match (taken.value(), size) {
+            (Some(taken), Some(size)) => taken == *size,
+            _ => true,
+        };
+        shape.len() == 4 && shape[1..].iter().zip(&prepared).all(agrees)
     };
-    if shape.len() == 4 && shape.iter().zip(&prepared).all(agrees) {
+    if fits {
         return Ok(());
     }
-    let text: Vec<String> = ["n", "channels", "height", "width"]
-        .iter()
-        .zip(match image.layout {
-            Layout::Nchw => prepared,
-            Layout::Nhwc => [None, channels, height, width],
-        })
-        .map(|(name, size)| size.map_or_else(|| (*name).to_owned(), |size| size.to_string()))
-        .collect();
-    let text = match image.layout {
-        Layout::Nchw => text.join(", "),
-        Layout::Nhwc => [&text[0], &text[2], &text[3], &text[1]].map(String::as_str).join(", "),
-    };
+    let made = prepared.map(|(name, size)| size.map_or_else(|| name.to_owned(), |size| size.to_string()));
     Err(Error::description(
         place,
         format!(
-            "the preprocessing makes arrays of shape [{text}], and input {:?} takes {}; mend layout, color, resize or \
+            "the preprocessing makes arrays of shape [n, {}]{}, and input {:?} takes {}; mend layout, color, resize or \
              crop",
+            made.join(", "),
+            if flat { ", number after number" } else { "" },
             input.name,
             display_shape(shape)
         ),
