@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use pellucid_graph::{Dim, Graph, NodeId, Value, ValueId, display_shape};
 
 use crate::error::{CompileError, Result};
+use crate::space::channel_axes;
 use crate::suggest::nearest;
 use crate::walk::path;
 
@@ -200,7 +201,8 @@ pub fn modules(graph: &Graph, id: NodeId) -> Vec<String> {
 
 /// The last value between the inputs and `score` that has the input's number of axes and more than one position, so the
 /// last one before space is pooled away. What is computed of pooled values alone has no space, whatever its sizes:
-/// a normalisation that moves the channels to the end gives `[n, 1, 1, c]`.
+/// a normalisation that moves the channels to the end gives `[n, 1, 1, c]`. Nor is it a value whose channels are known to
+/// stand behind its space. Of an input that is a flat row, it is the last value that is known to have channels and space.
 pub fn last_spatial(graph: &Graph, score: ValueId) -> Result<ValueId> {
     last_spatial_of(graph, score, |_| true)
 }
@@ -212,8 +214,9 @@ pub(crate) fn last_spatial_of(
     may: impl Fn(ValueId) -> bool,
 ) -> Result<ValueId> {
     let inputs = graph.inputs();
+    let axes = channel_axes(graph);
     let mut with_space: BTreeSet<ValueId> = inputs.iter().copied().collect();
-    let mut chosen = None;
+    let (mut chosen, mut other) = (None, None);
     for id in path(graph, &[score], inputs) {
         let node = graph.node(id);
         if !graph.dependencies(id).iter().any(|input| with_space.contains(input)) {
@@ -229,12 +232,17 @@ pub(crate) fn last_spatial_of(
             let like_an_input = inputs.iter().any(|input| {
                 graph.value(*input).shape.as_ref().is_some_and(|wanted| wanted.len() == shape.len())
             });
-            if like_an_input && has_positions(shape) && may(*output) {
-                chosen = Some(*output);
+            if !has_positions(shape) || !may(*output) {
+                continue;
+            }
+            match axes[output.index()] {
+                None | Some(1) if like_an_input => chosen = Some(*output),
+                Some(1) => other = Some(*output),
+                _ => {}
             }
         }
     }
-    chosen.ok_or_else(|| {
+    chosen.or(other).ok_or_else(|| {
         CompileError::Model(
             "no value between input and score has channels and space, so there is no layer to look at: \
              name one with --layer, or use a method without a layer"

@@ -17,6 +17,7 @@ use crate::readout::{Readout, Seen, Terms};
 use crate::reference::refer;
 use crate::rules::RuleMap;
 use crate::score::{self, Aim, Scored, Target, Unit};
+use crate::space::{channel_axes, channels_last};
 use crate::tangent::tangent;
 use crate::walk::{walk, walk_noting};
 
@@ -336,6 +337,8 @@ pub(crate) struct Pass<'g> {
     shared_out: bool,
     /// The directional derivatives of the values read, for readouts that take them.
     tangents: BTreeMap<ValueId, Var<'g>>,
+    /// Values that are read and have their channels behind their space, for readouts that ask.
+    channels_last: BTreeSet<ValueId>,
 }
 
 impl<'g> Pass<'g> {
@@ -355,7 +358,10 @@ impl<'g> Pass<'g> {
             None
         };
         let (read, looked_at) = collected.split_at(method.read(collected.len()));
-        let mut terms = method.readout.takes_terms().then(|| Terms::new(builder, read)).transpose()?;
+        let asked = if method.readout.is_of_any_value() { &[] } else { read };
+        let channels_last = channels_last(&builder.graph(), asked);
+        let last = read.first().is_some_and(|id| channels_last.contains(id));
+        let mut terms = method.readout.takes_terms().then(|| Terms::new(builder, read, last)).transpose()?;
         let seeds = [(scored.value, seed)];
         let wanted = if method.readout.takes_signal() { read } else { &[] };
         let found =
@@ -386,13 +392,14 @@ impl<'g> Pass<'g> {
                 (Collect::Layer, [layer]) => layer::separates(&builder.graph(), *layer, scored.value),
                 _ => false,
             };
-        Ok(Self { score, baseline_score, compares, signals, map, terms, shared_out, tangents })
+        Ok(Self { score, baseline_score, compares, signals, map, terms, shared_out, tangents, channels_last })
     }
 
     fn seen(&self, builder: &'g Builder, id: ValueId, signal: Var<'g>) -> Seen<'_, 'g> {
         let (map, terms, tangent) = (self.map, self.terms.as_ref(), self.tangents.get(&id).copied());
         let reference = self.compares.then(|| builder.var(builder.reference(id)));
-        Seen { value: builder.var(id), reference, signal, map, terms, tangent }
+        let channels_last = self.channels_last.contains(&id);
+        Seen { value: builder.var(id), reference, signal, map, terms, tangent, channels_last }
     }
 
     /// The readout of every signal.
@@ -549,6 +556,13 @@ pub(crate) fn collected(
         if with_space && graph.value(id).shape.as_ref().is_none_or(|shape| shape.len() < 3) {
             return Err(CompileError::Setting(format!(
                 "layer {:?} has no channels and space: expected a value of shape [n, channels, …]",
+                graph.value(id).name
+            )));
+        }
+        if with_space && let Some(axis) = channel_axes(graph)[id.index()].filter(|axis| *axis != 1) {
+            return Err(CompileError::Setting(format!(
+                "layer {:?} has its channels along axis {axis}, where this method expects [n, channels, …]: name what \
+                 its Transpose takes",
                 graph.value(id).name
             )));
         }

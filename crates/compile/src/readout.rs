@@ -61,12 +61,34 @@ pub(crate) struct Seen<'a, 'g> {
     pub(crate) terms: Option<&'a Terms<'g>>,
     /// The directional derivative of the value, for readouts that take it.
     pub(crate) tangent: Option<Var<'g>>,
+    /// Whether the value's channels stand behind its space.
+    pub(crate) channels_last: bool,
 }
 
 impl<'g> Seen<'_, 'g> {
     /// A value and its signal, and nothing else.
     pub(crate) fn new(value: Var<'g>, signal: Var<'g>) -> Self {
-        Self { value, signal, reference: None, map: None, terms: None, tangent: None }
+        Self { value, signal, reference: None, map: None, terms: None, tangent: None, channels_last: false }
+    }
+
+    /// Sizes of the value's space, which must be known.
+    fn space(&self) -> Result<Vec<usize>> {
+        let rank = self.value.rank()?;
+        let axes = if self.channels_last { 1..rank - 1 } else { 2..rank };
+        axes.map(|axis| self.value.size(axis)).collect()
+    }
+
+    /// What has the value's axes, with channels in front of space.
+    fn channels_first(&self, v: Var<'g>) -> Result<Var<'g>> {
+        let rank = v.rank()?;
+        let order: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
+        Ok(if self.channels_last { v.transpose(&order) } else { v })
+    }
+
+    /// What has channels in front of space, with the value's axes.
+    fn as_value(&self, v: Var<'g>) -> Result<Var<'g>> {
+        let order: Vec<usize> = [0].into_iter().chain(2..v.rank()?).chain([1]).collect();
+        Ok(if self.channels_last { v.transpose(&order) } else { v })
     }
 }
 
@@ -102,7 +124,7 @@ impl Readout {
             Self::Value => Ok(seen.value),
             Self::TimesMap(interpolation) => {
                 let map = seen.map.ok_or_else(|| CompileError::Emitted("there is no map".to_owned()))?;
-                Ok(seen.signal * cam::resized(map, seen.value, interpolation)?)
+                Ok(seen.signal * seen.as_value(cam::resized(map, &seen.space()?, interpolation)?)?)
             }
             Self::FullGrad(form) => match seen.terms {
                 Some(terms) => terms.map(seen, form),

@@ -8,14 +8,15 @@ use pellucid_compile::{
     Artefact, Baseline as Start, Coverage, Draws, Options as CompileOptions, Points, Quadrature, Target,
     artefact, coverage as covered,
 };
-use pellucid_graph::Graph;
 use pellucid_graph::onnx::{self, EncodeOptions};
+use pellucid_graph::{Graph, Value};
 
 use crate::error::Error;
 use crate::explain::{Baseline, Chosen, Options, TargetChoice, background};
 use crate::model::Model;
 use crate::npy;
 use crate::sizes;
+use crate::space::Spaces;
 
 /// What a compiled file starts paths from.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -115,6 +116,11 @@ pub(crate) fn with_attribution(
                 .to_owned(),
         });
     }
+    let sizes = |input: &Value| {
+        let shape = input.shape.iter().flatten().map(|dim| dim.size().unwrap_or_default()).collect();
+        (input.name.clone(), shape)
+    };
+    Spaces::of_model(model, &model.inputs().map(sizes).collect()).require_told(model.graph(), &method)?;
     let targets = wanted
         .targets
         .iter()

@@ -23,6 +23,7 @@ pub mod render;
 pub mod resample;
 mod rules_file;
 mod sizes;
+mod space;
 pub mod stream;
 pub mod summary;
 pub mod verify;

@@ -15,7 +15,8 @@ pub const OCCLUSION: Definition = Definition {
     formula: "A_i = mean over windows W with i ∈ W of f(x) − f(x with W set to the baseline)",
     conventions: "As Captum's Occlusion: a window spans the channels unless its size says otherwise, and its drop goes to \
                   each of its numbers, so every channel has the whole drop. A picture counts it once. The last window along \
-                  an axis is cut at the edge.",
+                  an axis is cut at the edge. Sizes are of channels before space, also where the model has its channels \
+                  last or takes a picture as a flat row.",
     source: Source {
         authors: "M. D. Zeiler, R. Fergus",
         year: 2014,
@@ -51,7 +52,7 @@ pub const RISE: Definition = Definition {
     summary: "The mean of random masks, each weighted by the score that it leaves, with its standard error",
     formula: "A = 1/(keep · N) · Σᵢ f(b + Mᵢ·(x − b)) · Mᵢ, Mᵢ a grid of cells kept with probability keep, enlarged \
               linearly and shifted",
-    conventions: "One map for all channels, [n, 1, …]; of a vector, every number is a cell. What is masked becomes the \
+    conventions: "One map for all channels, [n, 1, …], also where the model has its channels last; of a vector, every number is a cell. What is masked becomes the \
                   baseline, zero unless given. All rows see the same masks. Enlarging goes between the centres of \
                   cells, the edge repeated; the paper's authors reflect it. A score's constant part shows as one, \
                   since masks cover half of everything: differences within a map count.",

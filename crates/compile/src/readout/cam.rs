@@ -7,7 +7,7 @@ use pellucid_graph::Attribute;
 
 use super::Seen;
 use crate::build::{Keep, Var, signed};
-use crate::error::Result;
+use crate::error::{CompileError, Result};
 
 /// How a map is brought to another resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,14 +64,21 @@ pub(super) fn positive_channel_sum<'g>(seen: &Seen<'_, 'g>) -> Var<'g> {
     (seen.value * seen.signal.relu()).sum(&[1], Keep::Axes).relu()
 }
 
-/// A map `[n, 1, …]` at the spatial sizes of `like`, which must be known.
-pub(crate) fn resized<'g>(map: Var<'g>, like: Var<'g>, interpolation: Interpolation) -> Result<Var<'g>> {
-    let axes = space(like)?;
-    let sizes = axes.iter().map(|axis| like.size(*axis).map(signed)).collect::<Result<Vec<_>>>()?;
-    let own = axes.iter().map(|axis| map.size(*axis).map(signed)).collect::<Result<Vec<_>>>()?;
+/// A map `[n, 1, …]` at the spatial sizes `sizes`.
+pub(crate) fn resized<'g>(map: Var<'g>, sizes: &[usize], interpolation: Interpolation) -> Result<Var<'g>> {
+    let axes = space(map)?;
+    let own = axes.iter().map(|axis| map.size(*axis)).collect::<Result<Vec<_>>>()?;
     if own == sizes {
         return Ok(map);
     }
+    if own.len() != sizes.len() {
+        return Err(CompileError::Setting(format!(
+            "the layer's map has {} axes of space and the input has {}: name a layer with the input's space",
+            own.len(),
+            sizes.len()
+        )));
+    }
+    let sizes: Vec<i64> = sizes.iter().copied().map(signed).collect();
     let builder = map.builder();
     let text = |value: &str| Attribute::String(value.to_owned());
     let (mode, grid) = match interpolation {

@@ -11,6 +11,7 @@ use super::cam::{Interpolation, resized};
 use crate::build::{Builder, Keep, Var, signed};
 use crate::error::{CompileError, Result};
 use crate::ops::{Rest, rest};
+use crate::space::order;
 use crate::step::{Signals, Step};
 
 /// What `FullGrad`'s terms are made into, [n, 1, …] at the input's resolution.
@@ -28,18 +29,18 @@ pub enum FullGrad {
 #[derive(Debug)]
 pub(crate) struct Terms<'g> {
     builder: &'g Builder,
-    /// For each value, which axis of the input each of its axes is; `None` where they are other axes.
+    /// For each value, which axis of `[n, channels, …]`, the input's, each of its axes is; `None` where they are other axes.
     orders: Vec<Option<Vec<usize>>>,
     rows: Dim,
-    /// [n, c, …], axes in the input's order.
+    /// `[n, channels, …]`.
     placed: Vec<Var<'g>>,
     /// [n].
     unplaced: Vec<Var<'g>>,
 }
 
 impl<'g> Terms<'g> {
-    /// No terms yet. `inputs` are what the score is explained by: one, with channels and space.
-    pub(crate) fn new(builder: &'g Builder, inputs: &[ValueId]) -> Result<Self> {
+    /// No terms yet. `inputs` are what the score is explained by: one, with channels and space, `channels_last` or first.
+    pub(crate) fn new(builder: &'g Builder, inputs: &[ValueId], channels_last: bool) -> Result<Self> {
         let [input] = inputs else {
             return Err(CompileError::Setting(format!(
                 "full-grad explains by one floating-point input, and the model has {}: biases belong to none of them",
@@ -55,7 +56,13 @@ impl<'g> Terms<'g> {
                 pellucid_graph::display_shape(&shape)
             )));
         }
-        let orders = orders(&builder.graph(), *input, shape.len());
+        let rank = shape.len();
+        let own = if channels_last {
+            [0].into_iter().chain(2..rank).chain([1]).collect()
+        } else {
+            (0..rank).collect()
+        };
+        let orders = orders(&builder.graph(), *input, own);
         Ok(Self { builder, orders, rows: shape[0].clone(), placed: Vec::new(), unplaced: Vec::new() })
     }
 
@@ -140,7 +147,7 @@ impl<'g> Terms<'g> {
 
     /// The map.
     pub(super) fn map(&self, seen: &Seen<'_, 'g>, form: FullGrad) -> Result<Var<'g>> {
-        let contribution = seen.signal * seen.value;
+        let contribution = seen.channels_first(seen.signal * seen.value)?;
         // Maps of one resolution are added before they are brought to the input's: both are linear.
         let mut sums: Vec<(Vec<Dim>, Var<'g>)> = Vec::new();
         let parts = std::iter::once(&contribution).chain(&self.placed);
@@ -157,11 +164,12 @@ impl<'g> Terms<'g> {
                 None => sums.push((space, map)),
             }
         }
-        let axes: Vec<usize> = (2..seen.value.rank()?).collect();
-        let positions = axes.iter().map(|axis| seen.value.size(*axis)).product::<Result<usize>>()?;
+        let sizes = seen.space()?;
+        let axes: Vec<usize> = (2..2 + sizes.len()).collect();
+        let positions = sizes.iter().product::<usize>();
         let mut total: Option<Var<'g>> = None;
         for (_, map) in sums {
-            let mut large = resized(map, seen.value, Interpolation::Linear)?;
+            let mut large = resized(map, &sizes, Interpolation::Linear)?;
             if form == FullGrad::Signed {
                 // A sum over the small map is spread: what interpolation changed of it goes to every position alike.
                 large = large * (signed(map_positions(map, &axes)?) as f64 / signed(positions) as f64);
@@ -202,14 +210,16 @@ fn scaled(v: Var<'_>, first: usize) -> Result<Var<'_>> {
     Ok(lifted / (high + high.equals(high.scalar(0.0))))
 }
 
-/// For each value, which axis of the input each of its axes is.
+/// For each value, which axis of `[n, channels, …]` each of its axes is; those of the input are `own`.
 ///
 /// Axes keep their meaning through every node that keeps their number, Transpose moves them, and a Reshape that leaves
-/// the axes of space at the end returns to the input's order; whatever else changes the number of axes ends it.
-fn orders(graph: &Graph, input: ValueId, rank: usize) -> Vec<Option<Vec<usize>>> {
+/// the axes of space at the end, or that moves axes of size 1, makes channels first; whatever else changes the number of
+/// axes ends it.
+fn orders(graph: &Graph, input: ValueId, own: Vec<usize>) -> Vec<Option<Vec<usize>>> {
+    let rank = own.len();
     let mut orders: Vec<Option<Vec<usize>>> = vec![None; graph.values().len()];
     let mut depends = vec![false; graph.values().len()];
-    orders[input.index()] = Some((0..rank).collect());
+    orders[input.index()] = Some(own);
     depends[input.index()] = true;
     for id in graph.node_ids() {
         let node = graph.node(id);
@@ -223,18 +233,32 @@ fn orders(graph: &Graph, input: ValueId, rank: usize) -> Vec<Option<Vec<usize>>>
             let Some(after) = shape(output).filter(|after| after.len() == rank) else { continue };
             let before = shape(first).unwrap_or_default();
             orders[output.index()] = match node.operator.as_str() {
-                "Transpose" => own.as_ref().and_then(|own| {
-                    let order = node.ints("perm")?;
-                    order.iter().map(|axis| own.get(usize::try_from(*axis).ok()?).copied()).collect()
-                }),
+                "Transpose" => own
+                    .as_ref()
+                    .and_then(|own| order(node, rank)?.iter().map(|axis| own.get(*axis).copied()).collect()),
+                "Reshape" if before == after => own.clone(),
                 "Reshape" => {
                     let space = rank - 2;
-                    let kept = before.len() >= space && before[before.len() - space..] == after[2..];
-                    kept.then(|| (0..rank).collect())
+                    let first = own.as_ref().is_none_or(|own| own.iter().copied().eq(0..rank));
+                    let kept = first && before.len() >= space && before[before.len() - space..] == after[2..];
+                    let moved = || own.as_ref().is_some_and(|own| one_is_moved(&before, &after, own));
+                    (kept || moved()).then(|| (0..rank).collect())
                 }
                 _ => own.clone(),
             };
         }
     }
     orders
+}
+
+/// Whether a Reshape of values whose axes are `own` of `[n, 1, …]` only brings the one channel to its place.
+fn one_is_moved(before: &[Dim], after: &[Dim], own: &[usize]) -> bool {
+    let Some(channels) = own.iter().position(|axis| *axis == 1) else { return false };
+    if before.len() != own.len() {
+        return false;
+    }
+    let mut turned = before.to_vec();
+    let one = turned.remove(channels);
+    turned.insert(1, one.clone());
+    one.value() == Some(1) && turned == after
 }

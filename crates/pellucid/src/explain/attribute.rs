@@ -20,6 +20,7 @@ use super::{Baseline, Chosen, Options, background, layer, occlusion};
 use crate::array::Array;
 use crate::attribution::Attribution;
 use crate::error::Error;
+use crate::space::Spaces;
 
 /// One batch under a method.
 pub(super) struct Run<'a> {
@@ -31,6 +32,8 @@ pub(super) struct Run<'a> {
     /// The background, read where it is a file; `None` is zero.
     pub(super) background: Option<&'a Arrays>,
     pub(super) arrays: &'a Arrays,
+    /// How the rows of each lie.
+    pub(super) spaces: &'a Spaces,
     /// What the program is fed at the input: the same, and their baselines where it takes them.
     pub(super) fed: &'a Arrays,
     /// What is explained: the scores of every class, [n, classes], or a hidden unit's values, [n, 1].
@@ -43,7 +46,7 @@ pub(super) struct Run<'a> {
 
 impl Run<'_> {
     fn baselines(&self) -> Result<Arrays, Error> {
-        self.baseline.rows(self.arrays, self.place)
+        self.baseline.rows(self.arrays, self.spaces, self.place)
     }
 
     /// The attributions of the batch's rows, one a target: `aims` are by target, then by row. Evaluations are for the
@@ -137,7 +140,7 @@ impl Run<'_> {
                     seed: self.options.seed,
                     given: self.options.masks.as_ref(),
                 };
-                for found in rise::rise(evaluator, &masks, self.arrays, &baselines, aims)? {
+                for found in rise::rise(evaluator, &masks, self.spaces, (self.arrays, &baselines), aims)? {
                     let mut attribution = blank(evaluator, found.values);
                     attribution.std_error = found.std_errors;
                     attributions.push(attribution);
@@ -148,6 +151,7 @@ impl Run<'_> {
                 let found = occlusion::occlude(
                     evaluator,
                     (&sizes.0, &sizes.1),
+                    self.spaces,
                     (self.arrays, &baselines),
                     self.scores,
                     aims,
@@ -174,7 +178,7 @@ impl Run<'_> {
     ) -> Result<Vec<ArrayD<f32>>, Error> {
         match self.chosen.definition.name {
             "ablation-cam" => ablation_cam(evaluator, self.arrays, self.scores, aims),
-            "score-cam" => score_cam(evaluator, self.arrays, baselines, aims),
+            "score-cam" => score_cam(evaluator, self.spaces, (self.arrays, baselines), aims),
             _ => {
                 let centred = self.chosen.settings.text("centre") == Some("yes");
                 Ok(vec![eigen_cam(evaluator, centred, self.arrays)?; aims.len()])

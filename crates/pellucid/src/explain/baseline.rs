@@ -8,6 +8,7 @@ use super::evaluator::Arrays;
 use super::explainer::Place;
 use crate::array::Array;
 use crate::error::Error;
+use crate::space::Spaces;
 
 /// What an input is compared with.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,17 +40,18 @@ impl Baseline {
 
     /// The baseline of every row of `inputs`, which stand at `place` among all rows; inputs that are not floating-point
     /// stay as they are.
-    pub(crate) fn rows(&self, inputs: &Arrays, place: Place) -> Result<Arrays, Error> {
+    pub(crate) fn rows(&self, inputs: &Arrays, spaces: &Spaces, place: Place) -> Result<Arrays, Error> {
         inputs
             .iter()
             .map(|(name, array)| {
                 let Some(x) = float(array) else {
                     return Ok((name.clone(), array.clone()));
                 };
+                let space = spaces.of(name);
                 let baseline = match self {
                     Self::Zero => ArrayD::zeros(x.raw_dim()),
-                    Self::Mean => mean(&x),
-                    Self::Blur => blur(&x),
+                    Self::Mean => space.as_input(mean(&space.channels_first(x))),
+                    Self::Blur => space.as_input(blur(&space.channels_first(x))),
                     Self::Given(given) => given_rows(given, inputs.len(), name, &x, place)?,
                     Self::File(path) => {
                         return Err(Error::Internal(format!("{} has not been read", path.display())));
@@ -177,7 +179,7 @@ mod tests {
 
     #[test]
     fn mean_is_by_row_and_channel() {
-        let rows = Baseline::Mean.rows(&picture(), WHOLE).unwrap();
+        let rows = Baseline::Mean.rows(&picture(), &Spaces::default(), WHOLE).unwrap();
         let mean = rows[0].1.to_f32();
         assert!((mean[[1, 1, 0, 0]] - 113.5).abs() < 1e-4);
         assert!((mean[[0, 1, 3, 4]] - 13.5).abs() < 1e-4);
@@ -185,7 +187,7 @@ mod tests {
 
     #[test]
     fn blur_keeps_a_constant_and_smooths_a_ramp() {
-        let rows = Baseline::Blur.rows(&picture(), WHOLE).unwrap();
+        let rows = Baseline::Blur.rows(&picture(), &Spaces::default(), WHOLE).unwrap();
         let (blurred, x) = (rows[0].1.to_f32(), picture()[0].1.to_f32());
         assert_ne!(blurred, x);
         let constant = ArrayD::from_elem(ndarray::IxDyn(&[1, 1, 6, 6]), 3.0f32);
@@ -195,7 +197,8 @@ mod tests {
     #[test]
     fn a_given_baseline_of_the_wrong_shape_is_refused() {
         let given = vec![("b".to_owned(), Array::F32(ArrayD::zeros(ndarray::IxDyn(&[1, 2, 4, 4]))))];
-        let error = Baseline::Given(given).rows(&picture(), WHOLE).unwrap_err().to_string();
+        let error =
+            Baseline::Given(given).rows(&picture(), &Spaces::default(), WHOLE).unwrap_err().to_string();
         assert_eq!(error, "baseline: \"x\" has shape [1, 2, 4, 4]; expected [1, …] or [2, …] of [2, 4, 5]");
     }
 }

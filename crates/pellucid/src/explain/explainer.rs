@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::input::{Inputs, Shapes};
 use crate::model::Model;
 use crate::npy;
+use crate::space::Spaces;
 
 /// Where a batch stands among all the rows of a run: noise, baselines and classes given by row are those of these rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,7 @@ pub struct Explainer<'a> {
     background: Option<Arrays>,
     evaluator: Evaluator<'a>,
     shapes: Shapes,
+    spaces: Spaces,
     /// Rows whose adaptive quadrature ran out of points, over all targets, since it was last set to 0.
     pub(crate) unfinished: usize,
 }
@@ -91,6 +93,8 @@ impl<'a> Explainer<'a> {
         };
         let evaluator = Evaluator::new(&graph, &method, &request, &options.limits, progress)?;
         let (options, shapes) = (options.clone(), shapes.clone());
+        let spaces = Spaces::new(model, &graph, &shapes);
+        spaces.require_told(&graph, &method)?;
         Ok(Self {
             model,
             graph,
@@ -100,6 +104,7 @@ impl<'a> Explainer<'a> {
             baseline,
             background,
             evaluator,
+            spaces,
             shapes,
             unfinished: 0,
         })
@@ -143,6 +148,7 @@ impl<'a> Explainer<'a> {
             baseline: &self.baseline,
             background: self.background.as_ref(),
             arrays: &arrays,
+            spaces: &self.spaces,
             fed: &fed,
             scores: scores.as_ref().unwrap_or(&prediction.scores),
             place,
@@ -207,7 +213,7 @@ impl<'a> Explainer<'a> {
         if self.evaluator.program.baselines.is_empty() || self.method.points != Points::Once {
             return Ok(fed);
         }
-        for (name, rows) in self.baseline.rows(arrays, place)? {
+        for (name, rows) in self.baseline.rows(arrays, &self.spaces, place)? {
             let taken = self.evaluator.program.baselines.iter().find(|(input, _)| *input == name);
             fed.extend(taken.map(|(_, baseline)| (baseline.clone(), rows)));
         }

@@ -102,7 +102,8 @@ pub struct Options {
     pub seed: u64,
     /// Noise for sampling methods instead of drawn noise: [samples, n, …] by input name.
     pub noise: Option<Vec<(String, Array)>>,
-    /// Masks for methods that draw them, instead of drawn ones: [samples, …] over the input's space by input name.
+    /// Masks for methods that draw them, instead of drawn ones: [samples, …] over the input's space by input name, which of
+    /// a picture in a flat row is its height and width.
     pub masks: Option<Vec<(String, Array)>>,
     /// Backgrounds and positions for methods that draw them, instead of drawn ones.
     pub draws: Option<Draws>,

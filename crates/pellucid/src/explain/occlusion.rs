@@ -7,6 +7,7 @@ use super::evaluator::{Arrays, Evaluator, join};
 use super::targets::Aim;
 use crate::array::Array;
 use crate::error::Error;
+use crate::space::{Space, Spaces};
 
 /// Drops by input, under one target.
 pub(crate) struct Occluded {
@@ -37,7 +38,7 @@ fn windows(shape: &[usize], window: &[usize], stride: &[usize]) -> Vec<Window> {
     all
 }
 
-/// Sizes of window and stride along every axis of an input but the rows'. With fewer numbers than axes they stand for
+/// Sizes of window and stride along every axis of an input but the rows', channels first. With fewer numbers than axes they stand for
 /// the last axes, and a window spans the others whole; one number stands for every axis after the channels'.
 fn geometry(shape: &[usize], window: &[usize], stride: &[usize]) -> Result<(Vec<usize>, Vec<usize>), Error> {
     let axes = shape.len();
@@ -71,6 +72,7 @@ fn geometry(shape: &[usize], window: &[usize], stride: &[usize]) -> Result<(Vec<
 pub(crate) fn occlude(
     evaluator: &mut Evaluator<'_>,
     (window, stride): (&[usize], &[usize]),
+    spaces: &Spaces,
     (inputs, baselines): (&Arrays, &Arrays),
     uncovered: &Array2<f32>,
     aims: &[Vec<Aim>],
@@ -83,21 +85,28 @@ pub(crate) fn occlude(
             .find(|(key, _)| key == name)
             .ok_or_else(|| Error::Internal("an input is missing".to_owned()))?
             .1;
-        let shape = &array.shape()[1..];
-        let (window, stride) = geometry(shape, window, stride)?;
+        let space = spaces.of(name);
+        let shape = space.sizes(&array.shape()[1..]);
+        let (window, stride) = geometry(&shape, window, stride)?;
         let channels = if shape.len() >= 2 { window[0].min(shape[0]) } else { 1 };
-        plans.push((name.clone(), windows(shape, &window, &stride), channels));
+        plans.push((name.clone(), space, windows(&shape, &window, &stride), channels));
     }
     let rows = uncovered.nrows();
-    evaluator.expect(plans.iter().map(|(_, windows, _)| windows.len()).sum::<usize>() * rows);
+    evaluator.expect(plans.iter().map(|(_, _, windows, _)| windows.len()).sum::<usize>() * rows);
     let mut found: Vec<Occluded> =
         aims.iter().map(|_| Occluded { values: Vec::new(), repeated: Vec::new() }).collect();
-    for (name, windows, channels) in &plans {
+    for (name, space, windows, channels) in &plans {
         let mut parts: Vec<Vec<ArrayD<f32>>> = aims.iter().map(|_| Vec::new()).collect();
         for row in 0..rows {
             let here: Vec<Aim> = aims.iter().map(|aims| aims[row]).collect();
-            let drops =
-                one_row(evaluator, (inputs, baselines), (name, windows), row, &uncovered.row(row), &here)?;
+            let drops = one_row(
+                evaluator,
+                (inputs, baselines),
+                (name, *space, windows),
+                row,
+                &uncovered.row(row),
+                &here,
+            )?;
             for (parts, drop) in parts.iter_mut().zip(drops) {
                 parts.push(drop);
             }
@@ -105,7 +114,7 @@ pub(crate) fn occlude(
         for (found, parts) in found.iter_mut().zip(parts) {
             let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
             let all = ndarray::stack(Axis(0), &views);
-            found.values.push(all.map_err(|error| Error::Internal(error.to_string()))?);
+            found.values.push(space.as_input(all.map_err(|error| Error::Internal(error.to_string()))?));
             found.repeated.push(*channels);
         }
     }
@@ -116,7 +125,7 @@ pub(crate) fn occlude(
 fn one_row(
     evaluator: &mut Evaluator<'_>,
     (inputs, baselines): (&Arrays, &Arrays),
-    (name, windows): (&str, &[Window]),
+    (name, space, windows): (&str, Space, &[Window]),
     row: usize,
     uncovered: &ArrayView1<'_, f32>,
     aims: &[Aim],
@@ -126,8 +135,8 @@ fn one_row(
     };
     let missing = || Error::Internal(format!("input {name:?} is missing"));
     let x = of(inputs, name).ok_or_else(missing)?;
-    let values = float(&x).ok_or_else(missing)?;
-    let baseline = of(baselines, name).as_ref().and_then(float).ok_or_else(missing)?;
+    let values = space.channels_first(float(&x).ok_or_else(missing)?);
+    let baseline = space.channels_first(of(baselines, name).as_ref().and_then(float).ok_or_else(missing)?);
     let shape = IxDyn(&values.shape()[1..]);
     let mut totals: Vec<ArrayD<f64>> = aims.iter().map(|_| ArrayD::zeros(shape.clone())).collect();
     let mut counts = ArrayD::<f64>::zeros(shape);
@@ -143,7 +152,7 @@ fn one_row(
                     let mut covered = values.clone();
                     let place = place(window, true);
                     covered.slice_mut(place.as_slice()).assign(&baseline.slice(place.as_slice()));
-                    like(&x, covered)
+                    like(&x, space.as_input(covered))
                 })
                 .collect();
             arrays.push((other.clone(), join(&rows.iter().collect::<Vec<_>>())?));

@@ -9,6 +9,7 @@ use super::evaluator::{Arrays, Evaluator, join};
 use super::targets::Aim;
 use crate::array::Array;
 use crate::error::Error;
+use crate::space::{Space, Spaces};
 
 /// How masks are drawn.
 pub(crate) struct Masks<'a> {
@@ -20,6 +21,14 @@ pub(crate) struct Masks<'a> {
     pub(crate) seed: u64,
     /// Masks that the caller gives instead: [samples, …space] by input.
     pub(crate) given: Option<&'a Arrays>,
+}
+
+/// An input that is masked: its number, how it lies, the sizes of its space, and whether it has none, as a vector.
+struct Masked {
+    number: usize,
+    space: Space,
+    sizes: Vec<usize>,
+    plain: bool,
 }
 
 /// What one target's masks give: by input, [n, 1, …] with the input's space, or [n, …] of a vector.
@@ -113,39 +122,40 @@ struct Sums(Vec<Pair>);
 pub(crate) fn rise(
     evaluator: &mut Evaluator<'_>,
     masks: &Masks<'_>,
-    inputs: &Arrays,
-    baselines: &Arrays,
+    spaces: &Spaces,
+    (inputs, baselines): (&Arrays, &Arrays),
     aims: &[Vec<Aim>],
 ) -> Result<Vec<Risen>, Error> {
     let rows = aims.first().map_or(0, Vec::len);
     evaluator.expect(rows * masks.samples);
     let moved = evaluator.program.moved.clone();
-    let spaces: Vec<(usize, Vec<usize>, bool)> = inputs
+    let of: Vec<Masked> = inputs
         .iter()
         .enumerate()
         .filter(|(_, (name, _))| moved.contains(name))
-        .map(|(number, (_, array))| {
-            let shape = array.shape();
-            let plain = shape.len() < 3;
-            (number, shape[if plain { 1 } else { 2 }..].to_vec(), plain)
+        .map(|(number, (name, array))| {
+            let space = spaces.of(name);
+            let row = space.sizes(&array.shape()[1..]);
+            let plain = row.len() < 2;
+            Masked { number, space, sizes: row[usize::from(!plain)..].to_vec(), plain }
         })
         .collect();
-    let zeros = || Sums(spaces.iter().map(|(_, space, _)| (zeros(space), zeros(space))).collect());
+    let zeros = || Sums(of.iter().map(|input| (zeros(&input.sizes), zeros(&input.sizes))).collect());
     let mut sums: Vec<Vec<Sums>> = aims.iter().map(|_| (0..rows).map(|_| zeros()).collect()).collect();
     let numbers: Vec<usize> = (0..masks.samples).collect();
     for some in numbers.chunks(evaluator.wave().max(1)) {
         let drawn = some
             .iter()
             .map(|sample| {
-                let mask = |(number, space, plain): &(usize, Vec<usize>, bool)| match masks.given {
-                    Some(arrays) => given(arrays, &inputs[*number].0, space, *sample),
-                    None => Ok(masks.mask(space, *plain, *number, *sample)),
+                let mask = |input: &Masked| match masks.given {
+                    Some(arrays) => given(arrays, &inputs[input.number].0, &input.sizes, *sample),
+                    None => Ok(masks.mask(&input.sizes, input.plain, input.number, *sample)),
                 };
-                spaces.iter().map(mask).collect::<Result<Vec<_>, Error>>()
+                of.iter().map(mask).collect::<Result<Vec<_>, Error>>()
             })
             .collect::<Result<Vec<_>, Error>>()?;
         for row in 0..rows {
-            let masked = masked(inputs, baselines, &spaces, &drawn, row)?;
+            let masked = masked(inputs, baselines, &of, &drawn, row)?;
             let scores: Array2<f32> = evaluator.scores(&masked, some.len())?;
             for (aims, sums) in aims.iter().zip(&mut sums) {
                 for (masks, scores) in drawn.iter().zip(scores.rows()) {
@@ -160,7 +170,7 @@ pub(crate) fn rise(
             }
         }
     }
-    sums.iter().map(|rows| finished(rows, masks, &spaces)).collect()
+    sums.iter().map(|rows| finished(rows, masks, &of)).collect()
 }
 
 fn zeros(space: &[usize]) -> ArrayD<f64> {
@@ -168,13 +178,13 @@ fn zeros(space: &[usize]) -> ArrayD<f64> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "attributions are float32")]
-fn finished(rows: &[Sums], masks: &Masks<'_>, spaces: &[(usize, Vec<usize>, bool)]) -> Result<Risen, Error> {
+fn finished(rows: &[Sums], masks: &Masks<'_>, inputs: &[Masked]) -> Result<Risen, Error> {
     let count = masks.samples as f64;
     let stacked = |of: &dyn Fn(&Pair) -> ArrayD<f64>| {
-        spaces
+        inputs
             .iter()
             .enumerate()
-            .map(|(input, (_, _, plain))| {
+            .map(|(input, Masked { plain, .. })| {
                 let parts: Vec<ArrayD<f64>> = rows.iter().map(|sums| of(&sums.0[input])).collect();
                 let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
                 let all =
@@ -200,26 +210,28 @@ fn finished(rows: &[Sums], masks: &Masks<'_>, spaces: &[(usize, Vec<usize>, bool
 fn masked(
     inputs: &Arrays,
     baselines: &Arrays,
-    spaces: &[(usize, Vec<usize>, bool)],
+    of: &[Masked],
     drawn: &[Vec<ArrayD<f64>>],
     row: usize,
 ) -> Result<Arrays, Error> {
     let mut arrays = Vec::new();
     for (number, (name, array)) in inputs.iter().enumerate() {
         let x = array.rows(row..row + 1);
-        let input = spaces.iter().position(|(of, _, _)| *of == number);
+        let input = of.iter().position(|input| input.number == number);
         let baseline =
             baselines.iter().find(|(key, _)| key == name).map(|(_, array)| array.rows(row..row + 1));
         let parts: Vec<Array> = match (input, float(&x), baseline.as_ref().and_then(float)) {
-            (Some(input), Some(values), Some(b)) => drawn
-                .iter()
-                .map(|masks| {
+            (Some(input), Some(values), Some(b)) => {
+                let space = of[input].space;
+                let (values, b) = (space.channels_first(values), space.channels_first(b));
+                let part = |masks: &Vec<ArrayD<f64>>| {
                     #[expect(clippy::cast_possible_truncation, reason = "the engine takes float32")]
                     let mask = masks[input].mapv(|mask| mask as f32);
                     // Masks lack rows and channels, and broadcast over them.
-                    like(&x, &b + &((&values - &b) * &mask))
-                })
-                .collect(),
+                    like(&x, space.as_input(&b + &((&values - &b) * &mask)))
+                };
+                drawn.iter().map(part).collect()
+            }
             _ => vec![x.clone(); drawn.len()],
         };
         arrays.push((name.clone(), join(&parts.iter().collect::<Vec<_>>())?));

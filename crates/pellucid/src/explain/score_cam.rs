@@ -9,13 +9,14 @@ use super::layer::{activations, repeated, stacked, varying, weighted};
 use super::targets::Aim;
 use crate::array::Array;
 use crate::error::Error;
+use crate::space::{Space, Spaces};
 
 /// Maps `[n, 1, …]`, one a target: `aims` are by target, then by row. Every channel of a row that is not the same number
 /// everywhere is one forward evaluation.
 pub(super) fn score_cam(
     evaluator: &mut Evaluator<'_>,
-    inputs: &Arrays,
-    baselines: &Arrays,
+    spaces: &Spaces,
+    (inputs, baselines): (&Arrays, &Arrays),
     aims: &[Vec<Aim>],
 ) -> Result<Vec<ArrayD<f32>>, Error> {
     let found = activations(evaluator, inputs)?.to_f32();
@@ -23,7 +24,8 @@ pub(super) fn score_cam(
     let moved = evaluator.program.moved.clone();
     let masked: Vec<usize> = (0..inputs.len())
         .filter(|number| {
-            moved.contains(&inputs[*number].0) && inputs[*number].1.shape().len() == found.ndim()
+            let (name, array) = &inputs[*number];
+            moved.contains(name) && spaces.of(name).sizes(&array.shape()[1..]).len() + 1 == found.ndim()
         })
         .collect();
     if masked.is_empty() {
@@ -44,7 +46,8 @@ pub(super) fn score_cam(
             let mut arrays = repeated(inputs, row, some.len())?;
             for number in &masked {
                 let (x, baseline) = (&inputs[*number].1, &baselines[*number].1);
-                arrays[*number].1 = cover(x, baseline, row, &activation, some)?;
+                let space = spaces.of(&inputs[*number].0);
+                arrays[*number].1 = cover((x, baseline), space, row, &activation, some)?;
             }
             let found = evaluator.scores(&arrays, some.len())?;
             for (aims, scores) in aims.iter().zip(&mut scores) {
@@ -64,34 +67,35 @@ pub(super) fn score_cam(
 
 /// b + H·(x − b) of one row, once for each channel, H its map at the input's resolution, scaled to 0…1.
 fn cover(
-    x: &Array,
-    baseline: &Array,
+    (x, baseline): (&Array, &Array),
+    space: Space,
     row: usize,
     activation: &ArrayViewD<'_, f32>,
     channels: &[usize],
 ) -> Result<Array, Error> {
     let (one, start) = (x.rows(row..row + 1), baseline.rows(row..row + 1));
     let missing = || Error::Internal("an input is not floating-point".to_owned());
-    let (values, start) = (float(&one).ok_or_else(missing)?, float(&start).ok_or_else(missing)?);
-    let space = &values.shape()[2..];
+    let rows = |array: &Array| Ok::<_, Error>(space.channels_first(float(array).ok_or_else(missing)?));
+    let (values, start) = (rows(&one)?, rows(&start)?);
+    let sizes = &values.shape()[2..];
     let covered: Vec<Array> = channels
         .iter()
         .map(|channel| {
             let map = activation.index_axis(Axis(0), *channel).mapv(f64::from);
-            let mask = scaled(enlarged(map, space)).insert_axis(Axis(0)).insert_axis(Axis(0));
+            let mask = scaled(enlarged(map, sizes)).insert_axis(Axis(0)).insert_axis(Axis(0));
             let mut left = &values - &start;
             #[expect(clippy::cast_possible_truncation, reason = "inputs are float32")]
             let mask = mask.mapv(|value| value as f32);
             left *= &mask;
             left += &start;
-            like(&one, left)
+            like(&one, space.as_input(left))
         })
         .collect();
     join(&covered.iter().collect::<Vec<_>>())
 }
 
-/// A map at the sizes `space`, linearly, with half-pixel centres.
-fn enlarged(map: ArrayD<f64>, space: &[usize]) -> ArrayD<f64> {
+/// A map at the sizes `sizes`, linearly, with half-pixel centres.
+fn enlarged(map: ArrayD<f64>, sizes: &[usize]) -> ArrayD<f64> {
     let config = Config {
         mode: Mode::Linear,
         coordinates: Coordinates::HalfPixel,
@@ -99,7 +103,7 @@ fn enlarged(map: ArrayD<f64>, space: &[usize]) -> ArrayD<f64> {
         antialias: false,
     };
     let mut map = map;
-    for (axis, size) in space.iter().enumerate() {
+    for (axis, size) in sizes.iter().enumerate() {
         let own = map.shape()[axis];
         if own == *size {
             continue;

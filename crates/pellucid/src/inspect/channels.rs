@@ -16,7 +16,7 @@ use crate::explain::{Predictor, Progress, Silent};
 use crate::file;
 use crate::input::{Inputs, Shapes};
 use crate::model::Model;
-use crate::preprocessing::Layout;
+use crate::space::channel_axis;
 
 /// Inputs of more channels than this are described as a whole only.
 const MOST_CHANNELS: usize = 4096;
@@ -104,21 +104,6 @@ struct Channel {
     square: f64,
     low: f32,
     high: f32,
-}
-
-/// The axis of an input's channels.
-pub(crate) fn channel_axis(model: &Model, name: &str, shape: &[usize]) -> Option<usize> {
-    if let (Some(image), 4) = (model.description().preprocessing.get(name), shape.len()) {
-        return Some(if image.layout == Layout::Nhwc { 3 } else { 1 });
-    }
-    match shape {
-        [_, _] | [_, _, _] => Some(1),
-        [_, first, _, last] => {
-            let like = |size: &usize| matches!(size, 1 | 3 | 4);
-            Some(if like(last) && !like(first) { 3 } else { 1 })
-        }
-        _ => None,
-    }
 }
 
 impl InputWatch {

@@ -3,11 +3,11 @@
 use image::RgbImage;
 use ndarray::{ArrayD, Axis};
 
-use super::channels::channel_axis;
 use crate::input::Inputs;
 use crate::model::Model;
-use crate::preprocessing::{Color, ImageInput, Layout};
+use crate::preprocessing::Color;
 use crate::resample::to_byte;
+use crate::space::Spaces;
 
 /// The first input of one row that is a picture, as people see it: what the model's preprocessing did to pixels is undone;
 /// where the model says nothing, the smallest number is black and the largest white. `None` where nothing has the axes of a
@@ -15,16 +15,12 @@ use crate::resample::to_byte;
 pub(crate) fn picture(model: &Model, example: &Inputs) -> Option<RgbImage> {
     for (name, array) in example.arrays() {
         let image = model.description().preprocessing.get(name);
-        let values = unflattened(array.rows(0..1).to_f32(), image);
-        if let [1, height, width] = *values.shape() {
-            return grey(&values, (height, width));
+        let rows = array.rows(0..1).to_f32();
+        if let [1, height, width] = *rows.shape() {
+            return grey(&rows, (height, width));
         }
-        let axis = channel_axis(model, name, values.shape()).filter(|_| values.ndim() == 4)?;
-        // Channels first, without the row.
-        let mut values = values.index_axis_move(Axis(0), 0);
-        if axis == 3 {
-            values = values.permuted_axes(vec![2, 0, 1]);
-        }
+        let space = Spaces::of_model(model, &vec![(name.clone(), rows.shape().to_vec())]).of(name);
+        let values = space.channels_first(rows).index_axis_move(Axis(0), 0);
         let [channels, height, width] = *values.shape() else { continue };
         let bounds = image.map(|image| (image.bounds(), image.color));
         if let (Some((bounds, color)), 1 | 3) = (&bounds, channels) {
@@ -38,20 +34,6 @@ pub(crate) fn picture(model: &Model, example: &Inputs) -> Option<RgbImage> {
         return grey(&values.mean_axis(Axis(0))?, (height, width));
     }
     None
-}
-
-/// A flat row with the axes of the picture that it was made of, where the model says which.
-fn unflattened(values: ArrayD<f32>, image: Option<&ImageInput>) -> ArrayD<f32> {
-    let Some([a, b, c]) = image.filter(|_| values.ndim() == 2).and_then(ImageInput::shape) else {
-        return values;
-    };
-    let reshaped = values.to_shape(vec![1, a, b, c]).map(|values| values.to_owned());
-    reshaped.unwrap_or(values)
-}
-
-/// Whether an input is laid out with its channels behind the space.
-pub(crate) fn is_channels_last(model: &Model, name: &str) -> bool {
-    model.description().preprocessing.get(name).is_some_and(|image| image.layout == Layout::Nhwc)
 }
 
 fn limits(values: &ArrayD<f32>) -> (f32, f32) {

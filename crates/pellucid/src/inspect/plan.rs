@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pellucid_compile::{Form, Kind, Role, ops};
+use pellucid_compile::{Form, Kind, Role, channel_axes, ops};
 use pellucid_graph::{Graph, Node, NodeId, ValueId};
 
 use super::Inspection;
@@ -169,8 +169,12 @@ fn limits(graph: &Graph, node: &Node) -> Option<(f32, f32)> {
 /// what matrices give.
 pub(crate) fn unit_axes(graph: &Graph) -> Vec<usize> {
     let rank = |id: ValueId| graph.value(id).shape.as_ref().map_or(2, Vec::len);
-    let usual = |rank: usize| if rank >= 4 { 1 } else { rank.saturating_sub(1) };
-    let mut axes: Vec<usize> = graph.value_ids().map(|id| usual(rank(id))).collect();
+    let known = channel_axes(graph);
+    let usual = |id: ValueId| {
+        let rank = rank(id);
+        known[id.index()].unwrap_or(if rank >= 4 { 1 } else { rank.saturating_sub(1) })
+    };
+    let mut axes: Vec<usize> = graph.value_ids().map(usual).collect();
     for id in graph.node_ids() {
         let node = graph.node(id);
         for output in node.outputs.iter().flatten() {
@@ -184,7 +188,7 @@ pub(crate) fn unit_axes(graph: &Graph) -> Vec<usize> {
                 ("MatMul" | "Gemm" | "LayerNormalization" | "RMSNormalization", _) => own.saturating_sub(1),
                 (name, _) if OF_CHANNELS.contains(&name) && own > 2 => 1,
                 (_, Some(like)) => axes[like.index()],
-                _ => usual(own),
+                _ => usual(*output),
             };
             axes[output.index()] = axis.min(own.saturating_sub(1));
         }

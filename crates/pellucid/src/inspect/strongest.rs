@@ -7,12 +7,13 @@ use pellucid_compile::{Neuron, layer};
 use pellucid_graph::Graph;
 
 use super::pass::{numbers, unravel};
-use super::pictures::{is_channels_last, picture};
+use super::pictures::picture;
 use super::plan::{has_rows, sizes, unit_axes};
 use super::{Examples, InspectOptions};
 use crate::error::Error;
 use crate::explain::{Progress, Runner, bound};
 use crate::model::Model;
+use crate::space::channel_axis;
 use crate::stream::ByRows;
 use crate::summary::{Field, SummaryOptions, summary};
 
@@ -202,7 +203,7 @@ fn see(
 /// What an element of the layer sees of the input, where that has two axes of space and channels first.
 fn field_of(model: &Model, examples: &Examples<'_>, name: &str) -> Result<Option<Vec<Field>>, Error> {
     let [(input, shape)] = examples.shapes().as_slice() else { return Ok(None) };
-    if shape.len() != 4 || is_channels_last(model, input) {
+    if shape.len() != 4 || channel_axis(model, input, shape) != Some(1) {
         return Ok(None);
     }
     let options = SummaryOptions {
