@@ -119,7 +119,7 @@ pub enum Kernels {
     /// Depthwise convolutions on rten, with chains of element-wise operators beside them; nothing in graphs without. A row has
     /// the same bits in a batch of any size.
     Depthwise,
-    /// Where there is enough to compute for it to be faster.
+    /// Where there is enough to compute for it to be faster; on onnxruntime nothing in graphs without convolutions.
     Worthwhile,
     /// Wherever they can, however little there is to compute.
     Always,

@@ -39,6 +39,8 @@ enum Does<P> {
     /// The engine runs what was cut out; its outputs are these values.
     Engine(Box<Cut>, OnceLock<P>, Vec<ValueId>),
     Kernel(Kernel),
+    /// An output that is another value under its name.
+    Named(ValueId, ValueId),
 }
 
 /// Arrays that are over, kept for results of their length, and how many of that length a run makes: a page that is used
@@ -98,7 +100,16 @@ enum Held<'a> {
     Weight(&'a Tensor),
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
+    /// The same for a second holder; numbers that a run made are copied.
+    fn shared(&self) -> Held<'a> {
+        match self {
+            Self::Fed(array) => Self::Fed(array),
+            Self::Weight(tensor) => Self::Weight(tensor),
+            Self::Made(array) | Self::Given(array) => Self::Given(array.clone()),
+        }
+    }
+
     fn array(&self) -> Option<&Array> {
         match self {
             Self::Fed(array) => Some(array),
@@ -144,8 +155,21 @@ impl<P> Stages<P> {
         Ok(Some(Self { graph, sources, order: stages }))
     }
 
-    /// Computes the outputs of the cut graph.
+    /// Computes the outputs of the cut graph, on the session's threads from the first stage to the last: handing a stage over
+    /// to them costs as much as a small one.
     pub(crate) fn run<B: Backend<Plan = P>>(
+        &self,
+        backend: &B,
+        feed: &Feed<'_>,
+        storage: &Storage,
+    ) -> Result<Vec<Array>, RuntimeError>
+    where
+        P: Send + Sync,
+    {
+        guarded(B::ENGINE, || Ok(backend.install(|| self.run_here(backend, feed, storage))))?
+    }
+
+    fn run_here<B: Backend<Plan = P>>(
         &self,
         backend: &B,
         feed: &Feed<'_>,
@@ -194,11 +218,15 @@ impl<P> Stages<P> {
                     values.extend(outputs.iter().copied().zip(made.into_iter().map(Held::Given)));
                 }
                 Does::Kernel(kernel) => {
-                    let graph = &self.graph;
-                    let made =
-                        guarded(B::ENGINE, || Ok(backend.install(|| kernel.run(graph, &values, storage))))?
-                            .ok_or_else(|| broken::<B>(&self.graph, kernel))?;
+                    let made = kernel
+                        .run(&self.graph, &values, storage)
+                        .ok_or_else(|| broken::<B>(&self.graph, kernel))?;
                     values.extend(made.into_iter().map(|(id, array)| (id, Held::Made(array))));
+                }
+                Does::Named(of, name) => {
+                    let last = stage.over.contains(of).then(|| values.remove(of)).flatten();
+                    let held = last.or_else(|| values.get(of).map(Held::shared));
+                    values.extend(held.map(|held| (*name, held)));
                 }
             }
             for id in &stage.over {
@@ -249,6 +277,7 @@ fn order<P>(
     kernels.sort_by_key(|kernel| kernel.as_ref().and_then(|kernel| kernel.nodes.last().copied()));
     let mut left: Vec<NodeId> =
         graph.node_ids().filter(|id| needed.contains(id) && !native.contains(id)).collect();
+    let mut names = names(graph, &mut left);
     let mut stages = Vec::new();
     loop {
         let mut moved = false;
@@ -263,6 +292,15 @@ fn order<P>(
             stages.push(Stage { does: Does::Kernel(kernel), over: Vec::new() });
             moved = true;
         }
+        names.retain(|(of, name)| {
+            let ready = there.contains(of);
+            if ready {
+                there.insert(*name);
+                stages.push(Stage { does: Does::Named(*of, *name), over: Vec::new() });
+                moved = true;
+            }
+            !ready
+        });
         let before = there.clone();
         let mut ran = BTreeSet::new();
         left.retain(|id| {
@@ -278,6 +316,7 @@ fn order<P>(
             let mut read: BTreeSet<ValueId> = graph.outputs().iter().copied().collect();
             read.extend(kernels.iter().flatten().flat_map(|kernel| kernel.inputs.iter().copied()));
             read.extend(left.iter().flat_map(|id| graph.dependencies(*id)));
+            read.extend(names.iter().map(|(of, _)| *of));
             stages.extend(engine_stage(graph, &before, &ran, &read, sources)?);
         }
         if moved {
@@ -292,6 +331,26 @@ fn order<P>(
         left.sort_unstable();
     }
     Ok(stages)
+}
+
+/// Takes those of the nodes `left` out that only give a value the name of an output, as (value, output): an engine would copy
+/// every number.
+fn names(graph: &Graph, left: &mut Vec<NodeId>) -> Vec<(ValueId, ValueId)> {
+    let consumers = graph.consumers();
+    let mut names = Vec::new();
+    left.retain(|id| {
+        let node = graph.node(*id);
+        let (Some(of), [Some(name)]) = (node.input(0), node.outputs.as_slice()) else { return true };
+        let only_names = node.operator == "Identity"
+            && graph.constant(of).is_none()
+            && graph.outputs().contains(name)
+            && consumers[name.index()].is_empty();
+        if only_names {
+            names.push((of, *name));
+        }
+        !only_names
+    });
+    names
 }
 
 /// The stage in which the engine runs the nodes `ran` on what was there `before`; `read` is what others read.
@@ -353,17 +412,18 @@ fn needed(graph: &Graph, kernels: &[Kernel]) -> BTreeSet<NodeId> {
 fn forget<P>(graph: &Graph, stages: &mut [Stage<P>]) {
     let mut seen: BTreeSet<ValueId> = graph.outputs().iter().copied().collect();
     for stage in stages.iter_mut().rev() {
-        let (read, made): (Vec<ValueId>, &[ValueId]) = match &stage.does {
+        let (read, made): (Vec<ValueId>, Vec<ValueId>) = match &stage.does {
             Does::Engine(cut, _, outputs) => {
                 let fed = cut.inputs.iter().filter_map(|(_, source)| match source {
                     Source::Fed(id) => Some(*id),
                     Source::Weight(_) => None,
                 });
-                (fed.collect(), outputs)
+                (fed.collect(), outputs.clone())
             }
-            Does::Kernel(kernel) => (kernel.inputs.clone(), &kernel.outputs),
+            Does::Kernel(kernel) => (kernel.inputs.clone(), kernel.outputs.clone()),
+            Does::Named(of, name) => (vec![*of], vec![*name]),
         };
-        stage.over = read.into_iter().chain(made.iter().copied()).filter(|id| seen.insert(*id)).collect();
+        stage.over = read.into_iter().chain(made).filter(|id| seen.insert(*id)).collect();
     }
 }
 
