@@ -1,13 +1,14 @@
 """A network trained on Fashion-MNIST by `pellucid train` and by PyTorch, on the same batches, from the same numbers.
 
     python training_fashion.py --pellucid ../target/release/pellucid --batches ../target/release/examples/batches
-        [--data FOLDER] [--seeds 3] [--epochs 8] [--widths 32,64,128] [--threads 2] WORK
+        [--data FOLDER] [--seeds 3] [--epochs 8] [--widths 32,64,128] [--threads 2] [--only pellucid|pytorch] WORK
 
 For each seed `pellucid new resnet-small` draws a network; `train` and PyTorch start from its file and go the same way: SGD
 with Nesterov's momentum, decay without biases and normalisations, one cycle of the learning rate, pictures mirrored by
 chance and shifted by at most two places. `batches` (`cargo build --release -p pellucid-data --examples`) gives PyTorch the very
-rows of each step, bit for bit. What one knows of a run is kept in WORK, so that an interrupted script goes on; runs follow each
-other, so that each has the machine's processors for itself.
+rows of each step, bit for bit. What one knows of a run is kept in WORK, so that an interrupted script goes on. Runs follow each
+other, so that each has the machine's processors for itself; with `--only` one side's runs are made and nothing is written, so
+that both sides can run at once with a thread each.
 
 Writes docs/training_fashion.md, and fails where the means of the test accuracies differ by more than 0.3 points, or where
 `train` is below 92.5 %.
@@ -32,6 +33,7 @@ import fashion_mnist
 ROOT = Path(__file__).resolve().parent.parent
 BATCH, RATE, DECAY, MOMENTUM, SHIFT = 128, 0.1, 5e-4, 0.9, 2
 ROWS, TEST, SIDE, CLASSES = 60_000, 10_000, 28, 10
+SIDES = ("pellucid", "pytorch")
 
 
 class Block(nn.Module):
@@ -153,6 +155,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--widths", default="32,64,128")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=SIDES)
     parser.add_argument("work", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -161,11 +164,12 @@ def main():
     rows = []
     for seed in range(arguments.seeds):
         row = {}
-        net = arguments.work / f"net.{seed}.onnx"
+        net = arguments.work / f"net.{seed}.{arguments.widths}.onnx"
         size = ["--widths", arguments.widths, "--seed", str(seed)]
-        new = [arguments.pellucid, "new", "resnet-small", "--input", f"1x{SIDE}x{SIDE}", "--outputs", str(CLASSES), *size]
-        subprocess.run([*new, "-o", net], check=True, stdout=subprocess.DEVNULL)
-        for name in ("pellucid", "pytorch"):
+        if not net.exists():
+            new = [arguments.pellucid, "new", "resnet-small", "--input", f"1x{SIDE}x{SIDE}", "--outputs", str(CLASSES), *size]
+            subprocess.run([*new, "-o", net], check=True, stdout=subprocess.DEVNULL)
+        for name in [arguments.only] if arguments.only else SIDES:
             record = arguments.work / f"{name}.{seed}.{arguments.epochs}.{arguments.widths}.json"
             if not record.exists():
                 began = time.monotonic()
@@ -177,7 +181,8 @@ def main():
             row[name] = json.loads(record.read_text())
             print(seed, name, row[name], flush=True)
         rows.append(row)
-    write(arguments, rows)
+    if not arguments.only:
+        write(arguments, rows)
 
 
 def write(arguments, rows):
