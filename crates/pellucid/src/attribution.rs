@@ -11,6 +11,7 @@ use crate::array::Array;
 use crate::error::Error;
 use crate::input::Inputs;
 use crate::labels::Labels;
+use crate::space::Spaces;
 
 /// Attributions for one target of each row, with their error bars.
 #[derive(Debug, Clone, PartialEq)]
@@ -284,6 +285,8 @@ pub struct Explanation {
     pub engine: String,
     /// Version of pellucid.
     pub version: String,
+    /// How the rows of each input lie.
+    pub(crate) spaces: Spaces,
 }
 
 impl Explanation {

@@ -275,7 +275,7 @@ impl Model {
         let array = Array::F32(of_input(input, values));
         let prepared = format!("{place}, prepared as the model's preprocessing says");
         let array = fit(&prepared, input, Npy { element: ElementType::F32, array })?;
-        let photograph = Some(Arc::new(Photograph { picture, geometry, layout: image.layout }));
+        let photograph = Some(Arc::new(Photograph { picture, geometry }));
         Ok(FileRows { arrays: vec![array], rows: vec![Row { name, photograph }] })
     }
 

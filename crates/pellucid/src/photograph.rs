@@ -5,7 +5,6 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 
 use crate::error::Error;
-use crate::preprocessing::Layout;
 
 /// Largest picture that is decoded, in pixels: a camera's largest, not a bomb.
 const MOST_PIXELS: u64 = 120_000_000;
@@ -21,8 +20,6 @@ pub struct Photograph {
     pub picture: RgbImage,
     /// Where the network's input lies on it.
     pub geometry: Geometry,
-    /// Where channels stand in the network's input, which may be a flat row of it.
-    pub layout: Layout,
 }
 
 impl Photograph {
@@ -38,7 +35,7 @@ impl Photograph {
             .collect();
         let (width, height) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
         let picture = RgbImage::from_raw(width, height, pixels)?;
-        Some(Self { picture, geometry: Geometry::whole(width, height), layout: Layout::Nchw })
+        Some(Self { picture, geometry: Geometry::whole(width, height) })
     }
 }
 

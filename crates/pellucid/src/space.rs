@@ -53,12 +53,19 @@ impl Space {
                 None => Self::ChannelsFirst,
             };
         }
-        let last = match (told(model, graph, axes, name, shape.len()), shape) {
-            (Some(axis), _) => axis > 1 && axis + 1 == shape.len(),
-            (None, [_, height, width, 1 | 3 | 4]) => *height > 4 && *width > 4,
-            _ => false,
-        };
-        if last { Self::ChannelsLast } else { Self::ChannelsFirst }
+        match told(model, graph, axes, name, shape.len()) {
+            Some(axis) if axis > 1 && axis + 1 == shape.len() => Self::ChannelsLast,
+            Some(_) => Self::ChannelsFirst,
+            None => Self::guessed(shape),
+        }
+    }
+
+    /// By the sizes alone.
+    fn guessed(shape: &[usize]) -> Self {
+        match shape {
+            [_, height, width, 1 | 3 | 4] if *height > 4 && *width > 4 => Self::ChannelsLast,
+            _ => Self::ChannelsFirst,
+        }
     }
 
     /// Sizes of a row with its channels in front, of one of the sizes `row`.
@@ -108,7 +115,7 @@ fn turned(rows: ArrayD<f32>, order: impl Fn(usize) -> Vec<usize>) -> ArrayD<f32>
 }
 
 /// Those of a model's inputs, by name.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Spaces(Vec<(String, Space)>);
 
 impl Spaces {
@@ -126,6 +133,11 @@ impl Spaces {
     /// The same, of the model's graph as it was opened.
     pub(crate) fn of_model(model: &Model, shapes: &Shapes) -> Self {
         Self::new(model, model.graph(), shapes)
+    }
+
+    /// By the sizes alone, where no model is at hand.
+    pub(crate) fn guessed(shapes: &Shapes) -> Self {
+        Self(shapes.iter().map(|(name, shape)| (name.clone(), Space::guessed(shape))).collect())
     }
 
     /// Refuses methods that are compiled for an input's channels and space, where the graph does not tell that they are as

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use ndarray::{ArrayD, IxDyn};
+use pellucid::render::heat::{Drawn, draw_row};
 use pellucid::{Array, Baseline, Engine, Inputs, Limits, Model, Options, Silent, explain};
 use pellucid_graph::{Attribute, Dim, ElementType, Graph, NewNode, Tensor, ValueId};
 
@@ -165,6 +166,26 @@ fn every_layout_is_explained_alike() {
             }
         }
     }
+}
+
+/// Thirteen bands, as some satellites have them: sizes alone would not tell which axis they are.
+#[test]
+fn heatmaps_are_of_space() {
+    let shape = [1, 13, HEIGHT, WIDTH];
+    let rows = ArrayD::from_shape_vec(IxDyn(&shape), numbers(shape.iter().product(), 1)).unwrap();
+    let drawn = |lies| {
+        let inputs = Inputs::from_arrays(vec![("x".to_owned(), Array::F32(lying(&rows, lies)))]).unwrap();
+        let found = explain(&model(13, lies), inputs, &Options::new("gradient"), &Silent).unwrap();
+        match draw_row(&found, &found.explained[0], 0, 0) {
+            Drawn::Map(map) => map.values,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (first, last) = (drawn(Lies::First), drawn(Lies::Last));
+    assert_eq!(first.dim(), (HEIGHT, WIDTH));
+    assert_eq!(last.dim(), (HEIGHT, WIDTH));
+    let largest = first.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    assert!(largest > 1e-3 && first.iter().zip(&last).all(|(a, b)| (a - b).abs() < 1e-4 * largest));
 }
 
 #[test]

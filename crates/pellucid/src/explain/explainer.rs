@@ -185,6 +185,7 @@ impl<'a> Explainer<'a> {
             notes: Vec::new(),
             engine: self.options.limits.engine.name().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            spaces: self.spaces.clone(),
         };
         explanation.check()?;
         Ok(explanation)

@@ -13,6 +13,7 @@ use crate::input::{Inputs, Row};
 use crate::labels::Labels;
 use crate::photograph::Photograph;
 use crate::preprocessing::{ImageInput, Layout};
+use crate::space::Spaces;
 
 /// A hill around (x, y), all in parts of the side.
 fn hill(row: usize, column: usize, side: usize, (x, y, radius): (f32, f32, f32)) -> f32 {
@@ -63,7 +64,7 @@ pub(crate) fn of_photograph(name: &str, picture: RgbImage, side: usize, values: 
         image.set(key, &value).unwrap();
     }
     let (array, geometry) = image.apply(name, &picture).unwrap();
-    let photograph = Photograph { picture, geometry, layout: image.layout };
+    let photograph = Photograph { picture, geometry };
     let row = Row { name: name.to_owned(), photograph: Some(Arc::new(photograph)) };
     let array = Array::F32(array.insert_axis(ndarray::Axis(0)));
     let inputs = Inputs::new(vec![("image".to_owned(), array)], vec![row]).unwrap();
@@ -154,5 +155,6 @@ pub(crate) fn explanation(inputs: Inputs, input: &str, values: ArrayD<f32>) -> E
         notes: vec!["The final Softmax was stepped over: scores are logits.".into()],
         engine: "rten 0.27".into(),
         version: "0.1.0".into(),
+        spaces: Spaces::default(),
     }
 }

@@ -43,7 +43,7 @@ fn block(scene: &mut Scene, explanation: &Explanation, explained: &Explained, in
     let (input, _) = &explained.attribution.values[index];
     let drawn = draw_row(explanation, explained, index, row);
     let ground = match &drawn {
-        Drawn::Map(map) => Some(Ground::new(&explanation.inputs, row, input, map)),
+        Drawn::Map(map) => Some(Ground::new((&explanation.inputs, &explanation.spaces), row, input, map)),
         _ => None,
     };
     let width = ground.as_ref().map_or(CHART, |ground| (ground.picture.width() as f32).max(480.0));

@@ -96,7 +96,7 @@ fn cell(scene: &mut Scene, method: &Compared, row: usize, (x, top): (f32, f32)) 
     for (index, (input, _)) in attribution.values.iter().enumerate() {
         match draw_row(explanation, &explanation.explained[0], index, row) {
             Drawn::Map(map) => {
-                let ground = Ground::new(&explanation.inputs, row, input, &map);
+                let ground = Ground::new((&explanation.inputs, &explanation.spaces), row, input, &map);
                 let alt = format!("{} of {}", method.name, explanation.inputs.rows()[row].name);
                 y += put(scene, (x, y), &ground.with_overlay(&map), &alt) + 6.0;
                 y = scale(scene, map.colours, map.limit, (x, y));

@@ -1,10 +1,9 @@
 //! From an attribution to what is drawn: the sum over channels, and the limits of its colours.
 
-use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn};
+use ndarray::{Array2, ArrayD, ArrayViewD, Axis};
 
 use super::colour::ColourMap;
 use crate::attribution::{Explained, Explanation};
-use crate::preprocessing::Layout;
 use crate::resample;
 
 /// Part of the values that lie within the limits of the colours.
@@ -48,8 +47,8 @@ pub enum Drawn {
     },
 }
 
-/// The form in which an attribution is drawn, by its shape without the batch axis: `[c, h, w]` or `[h, w, c]` as a map,
-/// `[c, d, h, w]` as one map, `[h, w]` as a map where it looks like one, `[c, t]` as lines, everything else as bars.
+/// The form in which an attribution is drawn, by its shape without the batch axis: `[c, h, w]` as a map, `[c, d, h, w]` as
+/// one map, `[h, w]` as a map where it looks like one, `[c, t]` as lines, everything else as bars.
 ///
 /// Where each number repeats along `repeated` channels, as an occluded window's drop does, a sum over channels counts it
 /// once.
@@ -57,16 +56,14 @@ pub fn draw(values: &ArrayViewD<'_, f32>, repeated: usize) -> Drawn {
     let once = |sum: ArrayD<f32>| sum / repeated.max(1) as f32;
     let shape = values.shape().to_vec();
     match shape.as_slice() {
-        [a, _, c] => {
-            let last = matches!(c, 1 | 3 | 4) && !matches!(a, 1 | 3 | 4);
-            let channels = if last { *c } else { *a };
-            let summed = match channels {
+        [channels, _, _] => {
+            let summed = match *channels {
                 1 => "",
                 all if all == repeated => "the same in every channel",
                 _ if repeated > 1 => "sum over channels, each window once",
                 _ => "sum over channels",
             };
-            map(&once(values.sum_axis(Axis(if last { 2 } else { 0 }))).view(), summed)
+            map(&once(values.sum_axis(Axis(0))).view(), summed)
         }
         [_, _, _, _] => {
             map(&once(values.sum_axis(Axis(0)).sum_axis(Axis(0))).view(), "sum over channels and depth")
@@ -103,24 +100,14 @@ pub fn draw_row(explanation: &Explanation, explained: &Explained, index: usize, 
         let summed = if *channels == 1 { "" } else { "sum over channels" };
         return map(&values.sum_axis(Axis(0)).view(), summed);
     }
-    if let (false, Some(picture)) = (of_layer, unflattened(explanation, row, &values)) {
-        return draw(&picture.view(), attribution.repeats(index));
+    let name = attribution.values[index].0.as_str();
+    let as_input = explanation.inputs.get(name).is_some_and(|array| array.shape()[1..] == *values.shape());
+    if as_input && !of_layer {
+        let rows = values.to_owned().insert_axis(Axis(0));
+        let seen = explanation.spaces.of(name).channels_first(rows);
+        return draw(&seen.index_axis(Axis(0), 0), attribution.repeats(index));
     }
     draw(&values, attribution.repeats(index))
-}
-
-/// The axes of the picture that a flat row was made of.
-fn unflattened(explanation: &Explanation, row: usize, values: &ArrayViewD<'_, f32>) -> Option<ArrayD<f32>> {
-    let photograph = explanation.inputs.rows()[row].photograph.as_ref()?;
-    let [length] = *values.shape() else { return None };
-    let (width, height) = photograph.geometry.crop;
-    let (width, height) = (resample::index(width), resample::index(height));
-    let channels = length / height.checked_mul(width).filter(|plane| *plane > 0)?;
-    let shape = match photograph.layout {
-        Layout::Nchw => [channels, height, width],
-        Layout::Nhwc => [height, width, channels],
-    };
-    ArrayD::from_shape_vec(IxDyn(&shape), values.iter().copied().collect()).ok()
 }
 
 fn map(values: &ArrayViewD<'_, f32>, summed: &'static str) -> Drawn {
@@ -176,7 +163,7 @@ impl HeatMap {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::array;
+    use ndarray::{IxDyn, array};
 
     use super::*;
 
@@ -187,12 +174,10 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_summed_over_channels_wherever_those_stand() {
+    fn pictures_are_summed_over_channels() {
         let Drawn::Map(first) = draw(&ramp(&[3, 2, 5]).view(), 1) else { panic!("expected a map") };
         assert_eq!(first.values.dim(), (2, 5));
         assert!((first.values[[1, 4]] - (9.0 + 19.0 + 29.0)).abs() < 1e-6);
-        let Drawn::Map(last) = draw(&ramp(&[2, 5, 3]).view(), 1) else { panic!("expected a map") };
-        assert!((last.values[[0, 0]] - 3.0).abs() < 1e-6);
         let Drawn::Map(volume) = draw(&ramp(&[2, 3, 4, 5]).view(), 1) else { panic!("expected a map") };
         assert_eq!(volume.values.dim(), (4, 5));
     }

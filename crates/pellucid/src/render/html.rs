@@ -253,7 +253,7 @@ fn stage(
     row: usize,
 ) -> Result<String, Error> {
     let name = &explanation.inputs.rows()[row].name;
-    let ground = Ground::new(&explanation.inputs, row, input, map);
+    let ground = Ground::new((&explanation.inputs, &explanation.spaces), row, input, map);
     let (width, height) = ground.picture.dimensions();
     let (left, top, view_width, view_height) = ground.view;
     let part = |length: u32, of: u32| 100.0 * f64::from(length) / f64::from(of);

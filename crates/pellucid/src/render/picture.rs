@@ -8,6 +8,7 @@ use super::heat::HeatMap;
 use crate::array::Array;
 use crate::input::Inputs;
 use crate::resample::{self, Interpolation};
+use crate::space::{Space, Spaces};
 
 /// Longest side of a picture that is shown: smaller ones are enlarged to the first, larger ones reduced to the second.
 const SHOWN: (u32, u32) = (720, 960);
@@ -30,7 +31,7 @@ pub(super) struct Ground {
 
 impl Ground {
     /// What to show of a row under a map of the input called `name`.
-    pub(super) fn new(inputs: &Inputs, row: usize, name: &str, map: &HeatMap) -> Self {
+    pub(super) fn new((inputs, spaces): (&Inputs, &Spaces), row: usize, name: &str, map: &HeatMap) -> Self {
         let small = |height: usize, width: usize| height.max(width) <= SMALL;
         if let Some(photograph) = &inputs.rows()[row].photograph {
             let (width, height) = photograph.picture.dimensions();
@@ -47,10 +48,10 @@ impl Ground {
             return Self { picture, view, is_photograph: true, keep_edges };
         }
         // A layer is laid over the first input that is like a picture.
-        let of_input = |array: &Array| grey(array, row);
+        let of_input = |name: &str, array: &Array| grey(spaces.of(name), array, row);
         let grey = match inputs.get(name) {
-            Some(array) => of_input(array),
-            None => inputs.arrays().iter().find_map(|(_, array)| of_input(array)),
+            Some(array) => of_input(name, array),
+            None => inputs.arrays().iter().find_map(|(name, array)| of_input(name, array)),
         };
         let (height, width, values) = grey.unwrap_or_else(|| {
             let (height, width) = map.values.dim();
@@ -156,13 +157,10 @@ fn whole(length: f64) -> u32 {
 }
 
 /// A row of a picture-like input in grey: height, width, and the mean over channels stretched to 0..=255.
-fn grey(array: &Array, row: usize) -> Option<(usize, usize, Vec<u8>)> {
-    let values = array.rows(row..row + 1).to_f32().index_axis_move(Axis(0), 0);
+fn grey(space: Space, array: &Array, row: usize) -> Option<(usize, usize, Vec<u8>)> {
+    let values = space.channels_first(array.rows(row..row + 1).to_f32()).index_axis_move(Axis(0), 0);
     let plane = match values.shape() {
-        [a, _, c] => {
-            let last = matches!(c, 1 | 3 | 4) && !matches!(a, 1 | 3 | 4);
-            values.mean_axis(Axis(if last { 2 } else { 0 }))?
-        }
+        [_, _, _] => values.mean_axis(Axis(0))?,
         [_, _, _, _] => values.mean_axis(Axis(0))?.mean_axis(Axis(0))?,
         [_, _] => values,
         _ => return None,
@@ -193,7 +191,6 @@ mod tests {
     use super::*;
     use crate::input::Row;
     use crate::photograph::{Geometry, Photograph};
-    use crate::preprocessing::Layout;
 
     fn map(values: &ArrayD<f32>) -> HeatMap {
         match draw(&values.view(), 1) {
@@ -207,7 +204,7 @@ mod tests {
         let picture = RgbImage::from_pixel(1000, 500, Rgb([0, 160, 0]));
         let geometry =
             Geometry { original: (1000, 500), resized: (200, 100), offset: (50, 0), crop: (100, 100) };
-        let photograph = Photograph { picture, geometry, layout: Layout::Nchw };
+        let photograph = Photograph { picture, geometry };
         let row = Row { name: "a.png".into(), photograph: Some(Arc::new(photograph)) };
         let array = Array::F32(ArrayD::zeros(IxDyn(&[1, 3, 100, 100])));
         Inputs::new(vec![("x".into(), array)], vec![row]).unwrap()
@@ -224,7 +221,7 @@ mod tests {
     #[test]
     fn the_heat_lies_where_the_network_saw_it() {
         let map = quarter(1.0);
-        let ground = Ground::new(&inputs(), 0, "x", &map);
+        let ground = Ground::new((&inputs(), &Spaces::default()), 0, "x", &map);
         assert_eq!((ground.picture.dimensions(), ground.view), ((960, 480), (240, 0, 480, 480)));
         assert!(ground.is_cropped() && ground.is_photograph);
         let picture = ground.with_overlay(&map);
@@ -243,7 +240,7 @@ mod tests {
     #[test]
     fn layers_of_a_page_have_exactly_the_colours_of_the_values() {
         let map = quarter(-2.0);
-        let ground = Ground::new(&inputs(), 0, "x", &map);
+        let ground = Ground::new((&inputs(), &Spaces::default()), 0, "x", &map);
         let (layer, alone) = ground.layers(&map);
         assert_eq!((layer.dimensions(), alone.dimensions()), ((100, 100), (100, 100)));
         assert_eq!(alone.get_pixel(80, 80).0, ColourMap::BlueWhiteRed.colour(-1.0));
@@ -257,7 +254,7 @@ mod tests {
         values[[0, 0, 0, 0]] = 3.0;
         let inputs = Inputs::from_arrays(vec![("x".into(), Array::F32(values))]).unwrap();
         let map = map(&ArrayD::ones(IxDyn(&[1, 2, 4])));
-        let ground = Ground::new(&inputs, 0, "x", &map);
+        let ground = Ground::new((&inputs, &Spaces::default()), 0, "x", &map);
         assert_eq!((ground.picture.dimensions(), ground.is_photograph), ((720, 360), false));
         assert_eq!(ground.picture.get_pixel(44, 44).0, [255; 3]);
         assert_eq!(ground.picture.get_pixel(46, 46).0, [0; 3]);

@@ -50,7 +50,8 @@ pub fn explanation(explanation: &Explanation, style: Style) -> String {
                         let _ = writeln!(text, "  limits of colours ±{}", number(map.limit));
                         if style.colours {
                             let input = &explained.attribution.values[index].0;
-                            let ground = Ground::new(&explanation.inputs, row, input, &map);
+                            let ground =
+                                Ground::new((&explanation.inputs, &explanation.spaces), row, input, &map);
                             picture(&mut text, &ground.with_overlay(&map), style);
                         }
                     }

@@ -17,6 +17,7 @@ use crate::render::scene::{Theme, data_uri, escape, png};
 use crate::render::template::{Page, fill};
 use crate::render::words::{count, number, percent, to_f32};
 use crate::resample::{self, Interpolation};
+use crate::space::Spaces;
 
 /// Longest side of a picture of a mistake.
 const PICTURE: u32 = 224;
@@ -199,7 +200,10 @@ fn item(evaluation: &Evaluation, mistake: &Mistake, at: usize) -> Result<String,
         );
         Ok(())
     };
-    if let Some(picture) = evaluation.mistaken.as_ref().and_then(|inputs| seen(inputs, at)) {
+    if let Some(picture) = evaluation.mistaken.as_ref().and_then(|inputs| {
+        let spaces = evaluation.explanation.as_ref().map(|explanation| explanation.spaces.clone());
+        seen(inputs, &spaces.unwrap_or_else(|| Spaces::guessed(&inputs.shapes())), at)
+    }) {
         figure(&picture, &format!("The input {}", mistake.name), "the input")?;
     }
     let mut charts = String::new();
@@ -209,7 +213,7 @@ fn item(evaluation: &Evaluation, mistake: &Mistake, at: usize) -> Result<String,
         for (index, (input, _)) in explained.attribution.values.iter().enumerate() {
             match draw_row(explanation, explained, index, at) {
                 Drawn::Map(map) => {
-                    let ground = Ground::new(&explanation.inputs, at, input, &map);
+                    let ground = Ground::new((&explanation.inputs, &explanation.spaces), at, input, &map);
                     let shown = reduced(&ground.with_overlay(&map), ground.keeps_edges());
                     let caption = format!("for {target}");
                     figure(&shown, &format!("What speaks for {target} in {}", mistake.name), &caption)?;
@@ -233,14 +237,14 @@ fn item(evaluation: &Evaluation, mistake: &Mistake, at: usize) -> Result<String,
 }
 
 /// The input as a picture, where it is like one.
-fn seen(inputs: &Inputs, row: usize) -> Option<RgbImage> {
+fn seen(inputs: &Inputs, spaces: &Spaces, row: usize) -> Option<RgbImage> {
     let (name, array) = inputs.arrays().first()?;
     let is_picture = inputs.rows()[row].photograph.is_some() || array.shape().len() == 4;
     if !is_picture {
         return None;
     }
     let map = HeatMap { values: Array2::zeros((1, 1)), limit: 1.0, colours: ColourMap::Cividis, summed: "" };
-    let ground = Ground::new(inputs, row, name, &map);
+    let ground = Ground::new((inputs, spaces), row, name, &map);
     Some(reduced(&ground.picture, ground.keeps_edges()))
 }
 
