@@ -324,7 +324,6 @@ impl Dataset {
         if let Some(Preparation { image, .. }) = &self.preparation {
             let (width, height) = picture.geometry.original;
             picture.geometry = image.geometry(&self.name, width, height).ok()?;
-            picture.layout = image.layout;
         }
         Some(picture)
     }
